@@ -1,0 +1,81 @@
+"""Settings: environment variables with the prefix ``VOICE_``, read once at start."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "VOICE_"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text is one sentence that names it."""
+
+
+def _key(value: str) -> str:
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:  # noqa: PLR2004 - Ed25519 keys, RFC 8032 §5.1.5
+        message = "must be base64 of 32 raw bytes (Ed25519)"
+        raise ValueError(message)
+    return value
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Ed25519Key = Annotated[str, AfterValidator(_key)]
+"""Base64 of 32 raw bytes."""
+
+Ed25519Keys = Annotated[list[Ed25519Key], NoDecode, BeforeValidator(_split)]
+"""Ed25519 keys separated by commas."""
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+"""Any words separated by commas."""
+
+
+class ServiceSettings(BaseSettings):
+    """What every service is told."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True)
+
+    host: str = Field("127.0.0.1", description="address that the service listens on")
+    port: int = Field(0, ge=0, le=65535, description="port that the service listens on")
+    workers: int = Field(1, ge=1, le=64, description="worker processes of the service")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="lowest level that is logged")
+    drain_seconds: float = Field(10.0, gt=0, le=300, description="longest that a stop waits for requests in flight")
+
+
+class StoreSettings(ServiceSettings):
+    """What a service that reads or writes MongoDB is told."""
+
+    mongo_url: str = Field("mongodb://127.0.0.1:27017/?replicaSet=rs0", description="MongoDB replica set")
+    mongo_database: str = Field("voice", min_length=1, description="database of the system")
+
+
+class IdentitySettings(BaseSettings):
+    """What a service that is called by the gateway is told."""
+
+    identity_public_keys: Ed25519Keys = Field(
+        min_length=1, description="public keys of the gateway's internal identity, separated by commas"
+    )
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def load(model: type[Settings]) -> Settings:
+    """Read settings from the environment; raise `SettingsError` with a sentence that names the wrong one."""
+    try:
+        return model()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "the settings"
+        raise SettingsError(f"{name} is wrong: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,192 @@
+"""What a call's state comes to: the facts of CONTRACT §7 that are listed and counted. Pure, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from voice_common.store.lattice import Stamped
+from voice_common.store.state import CallState, Leg, Line, RecordingFacts, Source, ToolCall
+
+_THRESHOLD = 500
+_ROLES = ("user", "assistant")
+
+
+class Phase(StrEnum):
+    """How far a call is, as far as no clock has a say; an open call that was silent for long has failed."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One utterance of the transcript."""
+
+    id: str
+    role: str
+    content: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording that can be listened to; times in milliseconds."""
+
+    id: str
+    urls: tuple[str, ...]
+    started_at: int | None
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is listed and counted of one call; times and durations in milliseconds."""
+
+    started_at: int
+    newest_at: int
+    answered_at: int | None
+    ended_at: int | None
+    phase: Phase
+    duration_ms: int | None
+    direction: str | None
+    caller: str | None
+    callee: str | None
+    hangup_cause: str | None
+    sentiment: str | None
+    recording_available: bool
+    tools_succeeded: int
+    tools_known: int
+    message_count: int
+
+
+def facts_of(state: CallState) -> Facts:
+    """Derive a call's facts; the state must hold at least one event."""
+    if state.started_at is None or state.newest_at is None:
+        message = "a state without an event has no facts"
+        raise ValueError(message)
+    legs = legs_of(state)
+    hangup = state.hangup if state.hangup and all(leg.hung_up for leg in legs if leg.opened) else None
+    answered_at = state.answered_at if state.answered_at is not None else state.evidence_at
+    ended_at = None if hangup is None else hangup.value.ended_at
+    if ended_at is None:
+        phase = Phase.OPEN
+    else:
+        phase = Phase.FAILED if answered_at is None else Phase.COMPLETED
+    first = min((leg for leg in legs if leg.first), key=_beginning, default=Leg())
+    outcomes = [tool.outcome.value.succeeded for tool in state.tools.values() if tool.outcome]
+    chosen = [line for role in _ROLES for _, _, _, line in _lines_of(state, role)]
+    return Facts(
+        started_at=state.started_at,
+        newest_at=state.newest_at,
+        answered_at=answered_at,
+        ended_at=ended_at,
+        phase=phase,
+        duration_ms=ended_at - answered_at if ended_at is not None and answered_at is not None else None,
+        direction=_value(first.direction),
+        caller=_value(first.caller),
+        callee=_value(first.callee),
+        hangup_cause=state.hangup.value.cause if state.hangup else None,
+        sentiment=_sentiment_of(state, chosen),
+        recording_available=any(said.value.urls for said in state.recordings.values()),
+        tools_succeeded=sum(outcomes),
+        tools_known=len(outcomes),
+        message_count=len(chosen),
+    )
+
+
+def messages_of(state: CallState) -> list[Message]:
+    """Give the transcript, oldest first; each role's from the one source that has most lines of it."""
+    ordered = sorted(
+        ((at, event, place, line) for role in _ROLES for at, event, place, line in _lines_of(state, role)),
+        key=lambda entry: entry[:3],
+    )
+    return [
+        Message(event if place is None else f"{event}:{place}", line.role, line.text, line.created_at)
+        for at, event, place, line in (
+            (at, event, place if place >= 0 else None, line) for at, event, place, line in ordered
+        )
+    ]
+
+
+def recording_of(state: CallState) -> Recording | None:
+    """Give the latest recording that can be listened to (by its end, then its id), or ``None``."""
+    available = [(_end_of(said), key, said.value) for key, said in state.recordings.items() if said.value.urls]
+    if not available:
+        return None
+    _, key, facts = max(available, key=lambda entry: entry[:2])
+    return Recording(key, facts.urls, facts.started_at, facts.ended_at)
+
+
+def tool_calls_of(state: CallState) -> list[tuple[str, ToolCall]]:
+    """Give the tool calls with their ids, in the order in which they began."""
+    return sorted(state.tools.items(), key=lambda entry: (entry[1].seen.at, entry[1].seen.event, entry[0]))
+
+
+def legs_of(state: CallState) -> list[Leg]:
+    """Give the call's legs: what was said of a leg under its leg id and under its control id is one leg.
+
+    Events that name no leg speak of the call's only leg where there is just one, else of one of their own.
+    """
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while (above := parent.setdefault(key, key)) != key:
+            key = above
+        return key
+
+    for leg, control in sorted(state.links):
+        left, right = sorted((root(leg), root(control)))
+        parent[right] = left
+    joined: dict[str, Leg] = {}
+    for key, facts in state.legs.items():
+        if key:
+            top = root(key)
+            joined[top] = joined[top].join(facts) if top in joined else facts
+    nameless = state.legs.get("")
+    if nameless is not None:
+        only = next(iter(joined)) if len(joined) == 1 else ""
+        joined[only] = joined[only].join(nameless) if only in joined else nameless
+    return list(joined.values())
+
+
+def _lines_of(state: CallState, role: str) -> list[tuple[int, str, int, Line]]:
+    """Give a role's lines as ``(at, event, place, line)``; `place` is −1 where the event tells of one utterance only."""
+    by_source: dict[str, list[tuple[int, str, int, Line]]] = {source: [] for source in Source}
+    for (source, event), said in state.lines.items():
+        single = source != Source.CONVERSATION
+        for place, line in enumerate(said.lines):
+            if line.role == role:
+                by_source[source].append((said.at, event, -1 if single else place, line))
+    if state.gather is not None:
+        by_source[Source.GATHER] = [
+            (state.gather.at, state.gather.event, place, line)
+            for place, line in enumerate(state.gather.lines)
+            if line.role == role
+        ]
+    return max(by_source.values(), key=len)
+
+
+def _sentiment_of(state: CallState, lines: list[Line]) -> str | None:
+    if state.sentiment is not None:
+        return state.sentiment.value
+    scores = [line.score for line in lines if line.score is not None]
+    if not scores:
+        return None
+    total, bound = sum(scores), _THRESHOLD * len(scores)
+    if total >= bound:
+        return "positive"
+    return "negative" if total <= -bound else "neutral"
+
+
+def _end_of(said: Stamped[RecordingFacts]) -> int:
+    return said.at if said.value.ended_at is None else said.value.ended_at
+
+
+def _beginning(leg: Leg) -> tuple[int, str]:
+    return (leg.first.at, leg.first.event) if leg.first else (0, "")
+
+
+def _value(said: Stamped[str] | None) -> str | None:
+    return None if said is None else said.value

@@ -1,0 +1,1 @@
+"""Pieces that every aiohttp service is made of."""

@@ -1,0 +1,1 @@
+"""Overview, detailed and timeline metrics."""

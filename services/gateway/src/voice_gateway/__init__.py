@@ -1,0 +1,1 @@
+"""The edge: authenticates, limits, caches and proxies."""

@@ -1,0 +1,1 @@
+"""Recordings, conversations and transcripts."""

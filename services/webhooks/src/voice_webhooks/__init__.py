@@ -1,0 +1,1 @@
+"""The intake: verifies, stores and projects Telnyx webhooks."""

@@ -1,0 +1,39 @@
+"""Real servers for every test: one mongod and one redis-server a run, a database of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from voice_common.mongo import Client, Database, connect
+from voice_local.servers import Server, start_mongod, start_redis
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_mongod(Path(tmp_path_factory.mktemp("mongo")) / "db", cache_gb=0.25)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_redis(Path(tmp_path_factory.mktemp("redis")) / "data")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def mongo_client(mongo_server: Server) -> AsyncIterator[Client]:
+    client = connect(mongo_server.url, timeout_seconds=5)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def database(mongo_client: Client) -> AsyncIterator[Database]:
+    name = f"test_{uuid.uuid4().hex}"
+    yield mongo_client[name]
+    await mongo_client.drop_database(name)
