@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import orjson
@@ -80,12 +80,13 @@ def common_options(function: F) -> F:
             raise CommandError(message) from error
 
     with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(checked)
-    return click.option(
+    with_both = click.option(
         "--data-dir",
         type=click.Path(path_type=Path),
         envvar=DATA_DIR_VARIABLE,
         help=f"Data directory of a running local stack (or {DATA_DIR_VARIABLE}); without it VOICE_MONGO_URL is used.",
     )(with_json)
+    return cast("F", with_both)
 
 
 def read_stack(data_dir: Path) -> dict[str, Any]:

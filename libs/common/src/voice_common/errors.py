@@ -90,5 +90,5 @@ class GatewayTimeout(VoiceError):
 
 
 def missing_tenant_context(area: str) -> Unauthorized:
-    """Give the 401 of an area (``analytics``, ``recordings``, ``conversations``), as the gateway and services say it."""
+    """Give the 401 of an area (``analytics``, ``recordings``, ``conversations``), as the gateway and services say."""
     return Unauthorized(f"Missing tenant context for {area} request", headers={"WWW-Authenticate": "Bearer"})

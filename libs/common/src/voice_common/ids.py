@@ -13,7 +13,7 @@ _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 def is_conversation_id(value: str) -> bool:
-    """Tell whether `value` has the form of a conversation id: 1–128 characters of ``A-Za-z0-9._:-``."""
+    """Tell whether `value` has the form of a conversation id: 1 to 128 characters of ``A-Za-z0-9._:-``."""
     return _CONVERSATION_ID.fullmatch(value) is not None
 
 
@@ -25,12 +25,12 @@ def conversation_id(value: str) -> str:
 
 
 def is_tenant_id(value: str) -> bool:
-    """Tell whether `value` has the form of a tenant id: 1–64 of ``a-z0-9._-``, a letter or digit at both ends."""
+    """Tell whether `value` has the form of a tenant id: 1 to 64 of ``a-z0-9._-``, a letter or digit at both ends."""
     return _TENANT_ID.fullmatch(value) is not None
 
 
 def request_id(value: str | None) -> str:
-    """Give the client's own request id when it is 1–128 characters of ``A-Za-z0-9._-``, else a new one."""
+    """Give the client's own request id when it is 1 to 128 characters of ``A-Za-z0-9._-``, else a new one."""
     if value is not None and _REQUEST_ID.fullmatch(value):
         return value
     return uuid.uuid4().hex

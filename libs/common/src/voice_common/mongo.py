@@ -9,7 +9,7 @@ import pymongo
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -18,6 +18,7 @@ Client = AsyncMongoClient[dict[str, Any]]
 Database = AsyncDatabase[dict[str, Any]]
 Session = AsyncClientSession
 T = TypeVar("T")
+_DUPLICATE = 11000
 
 DURABLE = WriteConcern(w="majority", j=True)
 MAJORITY = ReadConcern("majority")
@@ -62,7 +63,13 @@ async def in_transaction(client: Client, body: Callable[[Session], Awaitable[T]]
                     return await session.with_transaction(
                         body, read_concern=SNAPSHOT, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
                     )
-                except DuplicateKeyError:
+                except (DuplicateKeyError, BulkWriteError) as error:
+                    if isinstance(error, BulkWriteError) and not _met_a_duplicate(error):
+                        raise
                     # Two transactions made the same new document: the server calls one a duplicate, not a
                     # conflict. On a new snapshot it is there to be read and joined with.
                     continue
+
+
+def _met_a_duplicate(error: BulkWriteError) -> bool:
+    return any(refused["code"] == _DUPLICATE for refused in error.details["writeErrors"])

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)  # opened here: after a fork, opening it could wait for a lock for ever
 Factory = Callable[[], Awaitable["web.Application | web.AppRunner"]]
 
 
 def die_with_parent(sig: signal.Signals = signal.SIGKILL) -> None:
     """Have the kernel send `sig` to this process when its parent dies (Linux, prctl(2)); elsewhere do nothing."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, sig)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, sig)
 
 
 class _Service(BaseApplication):  # type: ignore[misc] # gunicorn has no types
@@ -99,4 +100,4 @@ def _post_fork(_arbiter: object, _worker: object) -> None:
 def _child_exit(_arbiter: object, worker: object) -> None:
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - reads the environment set above
 
-    mark_process_dead(worker.pid)  # type: ignore[attr-defined]
+    mark_process_dead(worker.pid)  # type: ignore[attr-defined, no-untyped-call] # neither side has types

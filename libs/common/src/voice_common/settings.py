@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
+from decimal import Decimal
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "VOICE_"
+_CONFIG = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True)
 
 
 class SettingsError(Exception):
@@ -40,11 +43,37 @@ Ed25519Keys = Annotated[list[Ed25519Key], NoDecode, BeforeValidator(_split)]
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """Any words separated by commas."""
 
+_DURATION_PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?(d|h|min|ms|m|s)(?=[ \d]|$)", re.ASCII)
+_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
+_UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "min": 60_000, "m": 60_000, "s": 1000, "ms": 1}
+
+
+def duration_ms(text: str) -> int:
+    """Read a duration as whole milliseconds: seconds (``15000``, ``0.5``) or text (``4h10m``, ``4 h 10 min``, ``90d``).
+
+    Raises `ValueError` for anything else.
+    """
+    if _SECONDS.fullmatch(text):
+        return int(Decimal(text) * 1000)
+    parts = _DURATION_PART.findall(text)
+    if not parts or _DURATION_PART.sub("", text).strip():
+        message = "must be seconds or a duration such as 4h10m"
+        raise ValueError(message)
+    return int(sum(Decimal(number) * _UNIT_MS[unit] for number, unit in parts))
+
+
+def _duration(value: object) -> object:
+    return duration_ms(value.strip()) if isinstance(value, str) else value
+
+
+DurationMs = Annotated[int, BeforeValidator(_duration), Field(gt=0)]
+"""A duration in milliseconds; written as seconds or as text such as ``4h10m``."""
+
 
 class ServiceSettings(BaseSettings):
     """What every service is told."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True)
+    model_config = _CONFIG
 
     host: str = Field("127.0.0.1", description="address that the service listens on")
     port: int = Field(0, ge=0, le=65535, description="port that the service listens on")
@@ -62,6 +91,8 @@ class StoreSettings(ServiceSettings):
 
 class IdentitySettings(BaseSettings):
     """What a service that is called by the gateway is told."""
+
+    model_config = _CONFIG  # a base without it would take the prefix away from every class that has it as a base
 
     identity_public_keys: Ed25519Keys = Field(
         min_length=1, description="public keys of the gateway's internal identity, separated by commas"

@@ -70,10 +70,7 @@ def facts_of(state: CallState) -> Facts:
     hangup = state.hangup if state.hangup and all(leg.hung_up for leg in legs if leg.opened) else None
     answered_at = state.answered_at if state.answered_at is not None else state.evidence_at
     ended_at = None if hangup is None else hangup.value.ended_at
-    if ended_at is None:
-        phase = Phase.OPEN
-    else:
-        phase = Phase.FAILED if answered_at is None else Phase.COMPLETED
+    closed = Phase.FAILED if answered_at is None else Phase.COMPLETED
     first = min((leg for leg in legs if leg.first), key=_beginning, default=Leg())
     outcomes = [tool.outcome.value.succeeded for tool in state.tools.values() if tool.outcome]
     chosen = [line for role in _ROLES for _, _, _, line in _lines_of(state, role)]
@@ -82,7 +79,7 @@ def facts_of(state: CallState) -> Facts:
         newest_at=state.newest_at,
         answered_at=answered_at,
         ended_at=ended_at,
-        phase=phase,
+        phase=Phase.OPEN if ended_at is None else closed,
         duration_ms=ended_at - answered_at if ended_at is not None and answered_at is not None else None,
         direction=_value(first.direction),
         caller=_value(first.caller),
@@ -152,7 +149,7 @@ def legs_of(state: CallState) -> list[Leg]:
 
 
 def _lines_of(state: CallState, role: str) -> list[tuple[int, str, int, Line]]:
-    """Give a role's lines as ``(at, event, place, line)``; `place` is −1 where the event tells of one utterance only."""
+    """Give a role's lines as ``(at, event, place, line)``; `place` is -1 where the event tells of just one."""
     by_source: dict[str, list[tuple[int, str, int, Line]]] = {source: [] for source in Source}
     for (source, event), said in state.lines.items():
         single = source != Source.CONVERSATION

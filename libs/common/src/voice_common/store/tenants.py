@@ -116,7 +116,7 @@ class TenantStore:
         return created
 
     async def replace(self, tenant: Tenant) -> None:
-        """Change a tenant's name, limits, keys and claims to those given; raise like `create`, or `UnknownTenantError`."""
+        """Change a tenant's name, limits, keys and claims; raise like `create`, or `UnknownTenantError`."""
 
         async def body(session: Session) -> None:
             found = await self._tenants.update_one(
@@ -199,9 +199,9 @@ class TenantStore:
         await self._claims.create_index("tenant")
         await self._meta.update_one({"_id": _META}, {"$setOnInsert": {"version": 0}}, upsert=True)
 
-    async def _claims_of(self, tenant_id: str) -> list[Claim]:
+    async def _claims_of(self, tenant_id: str) -> tuple[Claim, ...]:
         found: AsyncIterator[dict[str, Any]] = self._claims.find({"tenant": tenant_id})
-        return sorted([_claim_of(document) async for document in found])
+        return tuple(sorted([_claim_of(document) async for document in found]))
 
     async def _claim(self, session: Session, tenant_id: str, claims: Iterable[Claim]) -> None:
         for claim in claims:

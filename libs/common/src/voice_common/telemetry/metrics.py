@@ -25,6 +25,6 @@ def exposition() -> bytes:
     """Give all metrics as text: of every worker where gunicorn runs several, else of this process."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # its constructor has no types
         return generate_latest(registry)
     return generate_latest(REGISTRY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aiohttp import http_parser, http_writer, web
+from aiohttp.typedefs import Middleware
 
 from voice_common.web.health import HEALTH, Health, ops_routes
 from voice_common.web.observe import observe, stamp
@@ -13,7 +14,7 @@ from voice_common.web.render import render_errors
 SERVICE = web.AppKey("service", str)
 
 
-def make_app(service: str, *, middlewares: Iterable[web.Middleware] = (), max_body: int = 64 * 1024) -> web.Application:
+def make_app(service: str, *, middlewares: Iterable[Middleware] = (), max_body: int = 64 * 1024) -> web.Application:
     """Make an application with request ids, logs, metrics, errors of the contract and the operators' routes.
 
     `service` names it in logs and metrics; `max_body` is the largest request body in bytes.

@@ -1,0 +1,103 @@
+"""The collection ``events``: what happened, append-only, the body's bytes as they were received."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson.max_key import MaxKey
+
+from voice_common.mongo import Database
+
+EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a tenant; times in milliseconds, `key` the Telnyx public key (base64) that verified it."""
+
+    tenant: str
+    stream: str
+    event: str
+    type: str
+    occurred_at: int
+    received_at: int
+    key: str
+    body: bytes
+
+    def to_document(self, worker: str, seq: int) -> dict[str, Any]:
+        """Give the document of this event as number `seq` of a worker; its ``_id`` is what makes it unique."""
+        return {
+            "_id": event_key(self.tenant, self.stream, self.event),
+            "type": self.type,
+            "occurred_at": self.occurred_at,
+            "received_at": self.received_at,
+            "key": self.key,
+            "worker": worker,
+            "seq": seq,
+            "body": self.body,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> StoredEvent:
+        """Read what `to_document` gave."""
+        key = document["_id"]
+        return cls(
+            key["tenant"],
+            key["stream"],
+            key["event"],
+            document["type"],
+            document["occurred_at"],
+            document["received_at"],
+            document["key"],
+            document["body"],
+        )
+
+
+def event_key(tenant: str, stream: str, event: str) -> dict[str, str]:
+    """Give the ``_id`` of an event: a redelivery always meets the same one."""
+    return {"tenant": tenant, "stream": stream, "event": event}
+
+
+class EventStore:
+    """Reads of ``events``; only the intake writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._events = database[EVENTS]
+
+    async def create_indexes(self) -> None:
+        """Make the index by which a worker's events are read in their order; safe to repeat."""
+        await self._events.create_index([("worker", 1), ("seq", 1)], name="by_worker")
+
+    async def of_worker(
+        self, worker: str, *, after: int, up_to: int | None = None, limit: int
+    ) -> list[tuple[int, StoredEvent]]:
+        """Give up to `limit` events that a worker stored, with their numbers, in order, from the one after `after`."""
+        seq: dict[str, int] = {"$gt": after} if up_to is None else {"$gt": after, "$lte": up_to}
+        found = self._events.find({"worker": worker, "seq": seq}).sort("seq", 1).limit(limit)
+        return [(document["seq"], StoredEvent.from_document(document)) async for document in found]
+
+    async def count_of_worker(self, worker: str, *, after: int) -> int:
+        """Count the events that a worker stored after number `after`."""
+        return await self._events.count_documents({"worker": worker, "seq": {"$gt": after}})
+
+    async def scan(self, tenant: str | None = None, streams: Sequence[str] | None = None) -> AsyncIterator[StoredEvent]:
+        """Give events by tenant, stream and id: of all tenants, of one, or of some streams of one."""
+        if tenant is None:
+            filters: list[dict[str, Any]] = [{}]
+        elif streams is None:
+            filters = [{"_id": {"$gte": {"tenant": tenant}, "$lt": {"tenant": tenant, "stream": MaxKey()}}}]
+        else:
+            filters = [
+                {
+                    "_id": {
+                        "$gte": {"tenant": tenant, "stream": stream},
+                        "$lt": {"tenant": tenant, "stream": stream, "event": MaxKey()},
+                    }
+                }
+                for stream in streams
+            ]
+        for chosen in filters:
+            async for document in self._events.find(chosen).sort("_id", 1):
+                yield StoredEvent.from_document(document)

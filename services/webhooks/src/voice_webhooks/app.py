@@ -1,0 +1,103 @@
+"""Puts the webhooks service together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import structlog
+from aiohttp import web
+
+from voice_common.identity import IdentityVerifier
+from voice_common.mongo import Database, connect, ping
+from voice_common.settings import load
+from voice_common.store.events import EventStore
+from voice_common.store.tenants import TenantStore
+from voice_common.telemetry.logs import configure_logs
+from voice_common.web.app import make_app
+from voice_common.web.callers import IDENTITY_VERIFIER
+from voice_common.web.health import HEALTH
+from voice_webhooks.directory import CachedDirectory
+from voice_webhooks.handlers import RECEPTION, routes
+from voice_webhooks.intake import Intake
+from voice_webhooks.projection.documents import create_projection_indexes
+from voice_webhooks.projector import Projection, Projector
+from voice_webhooks.quarantine import Quarantine
+from voice_webhooks.reception import Reception
+from voice_webhooks.release import Releaser
+from voice_webhooks.settings import WebhooksSettings
+from voice_webhooks.ties import TieStore
+from voice_webhooks.verifications import VerificationBudget
+from voice_webhooks.workers import Registration, WorkerStore
+
+_STORE_SECONDS = 2.0
+_log = structlog.get_logger("voice.webhooks")
+
+
+async def application() -> web.Application:
+    """Give the application of one worker process, with settings from the environment."""
+    settings = load(WebhooksSettings)
+    configure_logs("webhooks", settings.log_level)
+    return create_app(settings)
+
+
+def create_app(settings: WebhooksSettings) -> web.Application:
+    """Assemble the service; nothing connects before it starts."""
+    app = make_app("webhooks")
+    app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "webhooks")
+    app.add_routes(routes())
+
+    async def resources(app: web.Application) -> AsyncIterator[None]:
+        client = connect(settings.mongo_url, timeout_seconds=_STORE_SECONDS)
+        database = client[settings.mongo_database]
+        app[HEALTH].add("mongo", lambda: ping(database))
+        tenants, events, workers = TenantStore(database), EventStore(database), WorkerStore(database)
+        quarantine, ties = Quarantine(database), TieStore(database, settings.telnyx_public_keys)
+        registration, directory = Registration(workers), CachedDirectory(tenants)
+        projector = Projector(Projection(database), events, workers, registration)
+        intake = Intake(
+            database,
+            registration,
+            projector.committed,
+            max_events=settings.intake_queue_events,
+            max_bytes=settings.intake_queue_bytes,
+        )
+        app[RECEPTION] = Reception(
+            directory, ties, intake, quarantine, settings.telnyx_public_keys, VerificationBudget()
+        )
+        intake.start()
+        projector.start()
+        background = [
+            asyncio.create_task(_make_indexes(database)),
+            asyncio.create_task(Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys).run()),
+        ]
+        yield
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        with suppress(TimeoutError):  # what is left undone is taken over by another worker
+            async with asyncio.timeout(settings.drain_seconds):
+                await intake.drain()
+                await projector.drain()
+        await directory.close()
+        await client.close()
+
+    app.cleanup_ctx.append(resources)
+    return app
+
+
+async def _make_indexes(database: Database) -> None:
+    """Make the indexes of the collections that this service owns, as soon as the store can be reached."""
+    while True:
+        try:
+            await TenantStore(database).create_indexes()
+            await EventStore(database).create_indexes()
+            await WorkerStore(database).create_indexes()
+            await Quarantine(database).create_indexes()
+            await create_projection_indexes(database)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may do
+            _log.warning("indexes not made", error=repr(error))
+            await asyncio.sleep(1)
+        else:
+            return

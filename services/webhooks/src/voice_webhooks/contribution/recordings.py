@@ -1,0 +1,31 @@
+"""What an event says of recordings."""
+
+from __future__ import annotations
+
+from voice_common.store.envelope import Envelope, read_id
+from voice_common.store.lattice import Stamped
+from voice_common.store.state import RecordingFacts
+from voice_common.times import read_event_time
+from voice_webhooks.contribution.values import object_of, text_of
+
+_FORMATS = ("mp3", "wav")
+
+
+def recordings_of(envelope: Envelope) -> dict[str, Stamped[RecordingFacts]]:
+    """Give the recording that the event saved, by its id; without one the event's id names it."""
+    if envelope.type != "call.recording.saved":
+        return {}
+    payload = envelope.payload
+    facts = RecordingFacts(
+        read_event_time(payload.get("recording_started_at")),
+        read_event_time(payload.get("recording_ended_at")),
+        _urls(payload.get("public_recording_urls")) or _urls(payload.get("recording_urls")),
+    )
+    key = read_id(payload.get("recording_id")) or envelope.event
+    return {key: Stamped(envelope.occurred_at, envelope.event, facts)}
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    by_format = object_of(value)
+    names = [*_FORMATS, *sorted(name for name in by_format if name not in _FORMATS)]
+    return tuple(url for name in names if (url := text_of(by_format.get(name))) is not None)

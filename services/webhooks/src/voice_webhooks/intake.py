@@ -1,0 +1,161 @@
+"""Group commit: while one insert is under way, arriving events gather; they go as the next batch.
+
+No timer and no added wait: a lone event goes at once. Each caller is answered when its own event is durable
+(majority, journaled).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from voice_common.errors import Unavailable
+from voice_common.mongo import DURABLE, Database
+from voice_common.store.events import EVENTS, StoredEvent
+from voice_webhooks.telemetry import BATCH_EVENTS, COMMIT_SECONDS, QUEUED_EVENTS
+from voice_webhooks.workers import Registration
+
+_BATCH_EVENTS = 256
+_BATCH_BYTES = 8 * 1024 * 1024
+_DUPLICATE = 11000
+_log = structlog.get_logger("voice.intake")
+
+
+class Stored(StrEnum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+
+
+Numbered = tuple[int, StoredEvent]
+Committed = Callable[[str, Sequence[Numbered]], None]
+Waiting = tuple[StoredEvent, "asyncio.Future[Stored]"]
+
+
+class Intake:
+    """Makes events durable, many with one insert; `committed` is told what is new, by worker id and number."""
+
+    def __init__(
+        self, database: Database, registration: Registration, committed: Committed, *, max_events: int, max_bytes: int
+    ) -> None:
+        self._events = database.get_collection(EVENTS, write_concern=DURABLE)
+        self._registration = registration
+        self._committed = committed
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._queue: deque[Waiting] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self._task = asyncio.create_task(self._run())
+
+    async def drain(self) -> None:
+        """Commit what is queued and stop; what is submitted from now on is refused."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+
+    async def submit(self, event: StoredEvent) -> Stored:
+        """Make one event durable.
+
+        Raises `Unavailable` where the queue is full, the store is down or the outcome is uncertain. The commit goes on
+        when the caller leaves.
+        """
+        if self._closing or len(self._queue) >= self._max_events or self._bytes >= self._max_bytes:
+            raise Unavailable("The intake is full")
+        outcome: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._queue.append((event, outcome))
+        self._bytes += len(event.body)
+        QUEUED_EVENTS.set(len(self._queue))
+        self._arrived.set()
+        return await outcome
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue:
+                batch = self._next_batch()
+                try:
+                    await self._commit(batch)
+                except PyMongoError as error:
+                    # Nobody knows what became of the batch. Whoever waits is told to send it again; what did
+                    # land is found under the worker's old id and projected from there.
+                    _log.warning("commit failed", events=len(batch), error=type(error).__name__)
+                    self._registration.retire()
+                    _refuse(batch)
+                except Exception:  # noqa: BLE001 - a batch that can not be sent must not end the intake
+                    _log.exception("commit failed")
+                    self._registration.retire()
+                    _refuse(batch)
+            if self._closing:
+                return
+
+    def _next_batch(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        size = 0
+        while self._queue and len(batch) < _BATCH_EVENTS and size < _BATCH_BYTES:
+            waiting = self._queue.popleft()
+            size += len(waiting[0].body)
+            if not waiting[1].done():  # its caller may have left meanwhile: then Telnyx sends it again
+                batch.append(waiting)
+        self._bytes -= size
+        QUEUED_EVENTS.set(len(self._queue))
+        return batch
+
+    async def _commit(self, batch: list[Waiting]) -> None:
+        if not batch:
+            return
+        while not self._registration.is_certain:
+            await self._registration.renew(0)
+        worker = self._registration.id
+        first = self._registration.next_numbers(len(batch))
+        numbered = [(first + place, event) for place, (event, _) in enumerate(batch)]
+        started = time.perf_counter()
+        errors = await self._insert([event.to_document(worker, seq) for seq, event in numbered])
+        COMMIT_SECONDS.observe(time.perf_counter() - started)
+        BATCH_EVENTS.observe(len(batch))
+        self._committed(worker, [entry for place, entry in enumerate(numbered) if place not in errors])
+        for place, (_, outcome) in enumerate(batch):
+            if outcome.done():
+                continue
+            if place not in errors:
+                outcome.set_result(Stored.ACCEPTED)
+            elif errors[place] == _DUPLICATE:
+                outcome.set_result(Stored.DUPLICATE)
+            else:
+                outcome.set_exception(Unavailable("The event could not be stored"))
+
+    async def _insert(self, documents: list[dict[str, Any]]) -> Mapping[int, int]:
+        """Insert documents; give the error code of each that was refused, by its place.
+
+        A write-concern error is raised: then nothing of the batch is known to be durable, duplicates included.
+        """
+        try:
+            await self._events.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:
+                raise
+            return {refused["index"]: refused["code"] for refused in error.details["writeErrors"]}
+        return {}
+
+
+def _refuse(batch: list[Waiting]) -> None:
+    for _, outcome in batch:
+        with suppress(asyncio.InvalidStateError):
+            outcome.set_exception(Unavailable("The event store can't be reached"))
+            outcome.exception()  # its caller may have left; nobody has to look at it

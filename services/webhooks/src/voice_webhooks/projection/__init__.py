@@ -1,0 +1,1 @@
+"""From stored events to conversations: a join, in one snapshot transaction for a batch."""

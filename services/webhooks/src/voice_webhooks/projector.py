@@ -1,0 +1,242 @@
+"""Projects what the intake stored, in the order of its numbers, and what workers that ended left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import structlog
+from pymongo.errors import ConnectionFailure, PyMongoError
+
+from voice_common.mongo import Database, Session, in_transaction
+from voice_common.store.envelope import UnreadableEventError, read_envelope
+from voice_common.store.events import EventStore, StoredEvent, event_key
+from voice_common.times import now_ms
+from voice_webhooks.contribution import contribution_of
+from voice_webhooks.intake import Numbered
+from voice_webhooks.projection.apply import Batch, Contribution
+from voice_webhooks.telemetry import LAG_SECONDS, PROJECTED, SET_ASIDE, TAKEN_OVER
+from voice_webhooks.workers import RENEWAL_SECONDS, Ended, Registration, WorkerStore
+
+_BATCH_EVENTS = 256
+_HELD_EVENTS = 20_000
+_TRANSACTION_SECONDS = 8.0
+_PAUSE_SECONDS = 0.25
+_RECENT_SECONDS = 60.0
+_SETTLED_LOOK_SECONDS = 30.0
+_YIELD_EVERY = 32
+_SET_ASIDE = "set_aside"
+_log = structlog.get_logger("voice.projector")
+
+
+class Projection:
+    """Turns stored events into read models; safe to repeat, in any order, by any number of processes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._set_aside = database[_SET_ASIDE]
+        self._name = uuid.uuid4().hex
+        self._batches = itertools.count()
+
+    async def project(self, events: Sequence[StoredEvent]) -> None:
+        """Apply events in one transaction; one that can't be applied is set aside with its error, the rest goes on.
+
+        Raises `PyMongoError` where the store does not take the transaction; nothing is applied then.
+        """
+        try:
+            await self._apply(await _contributions(events))
+        except Exception as error:
+            if _is_passing(error):
+                raise
+            await self._one_by_one(events, error)
+        else:
+            PROJECTED.inc(len(events))
+
+    async def _one_by_one(self, events: Sequence[StoredEvent], error: Exception) -> None:
+        if len(events) > 1:
+            for event in events:
+                await self.project([event])
+            return
+        (event,) = events
+        _log.error("event set aside", event_id=event.event, type=event.type, error=repr(error))
+        SET_ASIDE.inc()
+        key = event_key(event.tenant, event.stream, event.event)
+        fields = {"type": event.type, "error": repr(error), "at": now_ms()}
+        await self._set_aside.update_one({"_id": key}, {"$set": fields}, upsert=True)
+
+    async def _apply(self, contributions: Sequence[Contribution]) -> None:
+        if not contributions:
+            return
+        name = f"{self._name}:{next(self._batches)}"
+
+        async def body(session: Session) -> None:
+            await Batch(self._database, session, name).apply(contributions)
+
+        await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Tell whether the store, and not an event, is why a transaction failed."""
+    if not isinstance(error, PyMongoError):
+        return False
+    return (
+        isinstance(error, ConnectionFailure)
+        or error.timeout
+        or error.has_error_label("TransientTransactionError")
+        or error.has_error_label("UnknownTransactionCommitResult")
+    )
+
+
+async def _contributions(events: Iterable[StoredEvent]) -> list[Contribution]:
+    contributions = []
+    for place, event in enumerate(events, start=1):
+        try:
+            envelope = read_envelope(event.body, received_at=event.received_at)
+        except UnreadableEventError as error:  # it was readable when it was stored
+            raise RuntimeError("a stored event can't be read") from error
+        state = contribution_of(envelope, event.key)
+        if state is not None:
+            contributions.append(Contribution(event.tenant, event.stream, state))
+        if place % _YIELD_EVERY == 0:
+            await asyncio.sleep(0)  # scoring words takes its time; requests must not wait for a whole batch
+    return contributions
+
+
+class Projector:
+    """One worker's projector: its own events as they are committed, and what ended workers left.
+
+    The checkpoint is the highest number below which all of this worker's events are projected. What would be too
+    much to hold in memory is read back from the store when its turn comes.
+    """
+
+    def __init__(
+        self, projection: Projection, events: EventStore, workers: WorkerStore, registration: Registration
+    ) -> None:
+        self._projection = projection
+        self._events = events
+        self._workers = workers
+        self._registration = registration
+        self._pending: deque[tuple[str, Numbered]] = deque()
+        self._spilled_from: dict[str, int] = {}
+        self._spilled_to: dict[str, int] = {}
+        self._checkpoints: dict[str, int] = {}
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def committed(self, worker: str, events: Sequence[Numbered]) -> None:
+        """Take note of events that are durable now."""
+        if not events:
+            return
+        if worker in self._spilled_to or len(self._pending) + len(events) > _HELD_EVENTS:
+            self._spilled_from.setdefault(worker, events[0][0] - 1)
+            self._spilled_to[worker] = events[-1][0]
+        else:
+            self._pending.extend((worker, numbered) for numbered in events)
+        self._arrived.set()
+
+    @property
+    def checkpoint(self) -> int:
+        """Give the highest number below which all events of this worker's present id are projected."""
+        return self._checkpoints.get(self._registration.id, 0)
+
+    def start(self) -> None:
+        """Begin to project, to renew the lease and to look for ended workers."""
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep())]
+
+    async def drain(self) -> None:
+        """Project what is committed, write the checkpoint and stop."""
+        self._closing = True
+        self._arrived.set()
+        own, keeper = self._tasks
+        await own
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        if self._registration.id and self._registration.is_certain:
+            await self._workers.forget(self._registration.id)
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._pending or self._spilled_to:
+                try:
+                    await self._step()
+                except PyMongoError as error:
+                    _log.warning("projection failed", error=type(error).__name__)
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                self._measure()
+            self._measure()
+            if self._closing:
+                return
+
+    async def _step(self) -> None:
+        if not self._pending:
+            await self._read_back()
+            return
+        batch = list(itertools.islice(self._pending, _BATCH_EVENTS))
+        await self._projection.project([event for _, (_, event) in batch])
+        for worker, (seq, _) in batch:
+            self._pending.popleft()
+            self._checkpoints[worker] = seq
+
+    async def _read_back(self) -> None:
+        worker = next(iter(self._spilled_to))
+        after, up_to = self._spilled_from[worker], self._spilled_to[worker]
+        found = await self._events.of_worker(worker, after=after, up_to=up_to, limit=_BATCH_EVENTS * 8)
+        self._pending.extend((worker, numbered) for numbered in found)
+        if not found or found[-1][0] >= self._spilled_to[worker]:
+            del self._spilled_from[worker], self._spilled_to[worker]
+        else:
+            self._spilled_from[worker] = found[-1][0]
+
+    def _measure(self) -> None:
+        LAG_SECONDS.set(max(0.0, now_ms() - self._pending[0][1][1].received_at) / 1000 if self._pending else 0.0)
+
+    async def _keep(self) -> None:
+        looks: dict[str, tuple[float, float]] = {}
+        while True:
+            try:
+                if not self._registration.id or not self._registration.is_certain:
+                    self._checkpoints.clear()
+                await self._registration.renew(self.checkpoint)
+                await self._give_up_retired()
+                for ended in await self._workers.ended():
+                    if self._is_due(ended, looks):
+                        await self._take_over(ended)
+            except PyMongoError as error:
+                _log.warning("lease not renewed", error=type(error).__name__)
+            await asyncio.sleep(RENEWAL_SECONDS)
+
+    async def _give_up_retired(self) -> None:
+        while self._registration.retired:
+            await self._workers.end(self._registration.retired[0])
+            self._registration.retired.pop(0)
+
+    @staticmethod
+    def _is_due(ended: Ended, looks: dict[str, tuple[float, float]]) -> bool:
+        """Tell whether to look at an ended worker now: each time for its first minute, then twice a minute."""
+        now = time.monotonic()
+        first, last = looks.get(ended.id, (now, float("-inf")))
+        if ended.seen >= 0 and now - first > _RECENT_SECONDS and now - last < _SETTLED_LOOK_SECONDS:
+            return False
+        looks[ended.id] = first, now
+        return True
+
+    async def _take_over(self, ended: Ended) -> None:
+        """Project what an ended worker left; again whenever another of its inserts has landed."""
+        count = await self._events.count_of_worker(ended.id, after=ended.checkpoint)
+        if count == ended.seen or not await self._workers.claim(ended):
+            return
+        after, projected = ended.checkpoint, 0
+        while found := await self._events.of_worker(ended.id, after=after, limit=_BATCH_EVENTS):
+            await self._projection.project([event for _, event in found])
+            TAKEN_OVER.inc(len(found))
+            after, projected = found[-1][0], projected + len(found)
+            await self._registration.renew(self.checkpoint)
+            await self._workers.hold(ended)
+        await self._workers.settle(ended, seen=projected)

@@ -1,0 +1,92 @@
+"""Quarantine: signed events that nobody claims yet, or that can't be read.
+
+A document's key is the verifying key and the body's SHA-256, so a body sent again is kept once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from voice_common.mongo import DURABLE, Database
+from voice_common.store.envelope import Envelope
+from voice_common.store.tenants import Claim, ClaimKind
+from voice_webhooks.tenancy import claims_of
+from voice_webhooks.ties import Named
+
+UNCLAIMED = "no tenant is known for it"
+_QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An unclaimed event in quarantine, without its body."""
+
+    id: Mapping[str, str]
+    claims: tuple[Claim, ...]
+    named: Named
+
+
+class Quarantine:
+    """The collection ``quarantine``."""
+
+    def __init__(self, database: Database) -> None:
+        self._quarantine = database.get_collection(_QUARANTINE, write_concern=DURABLE)
+
+    async def create_indexes(self) -> None:
+        """Make the indexes by which released events are found; safe to repeat."""
+        await self._quarantine.create_index([("reason", 1), ("_id", 1)], name="by_reason")
+        await self._quarantine.create_index("claims", name="by_claim")
+
+    async def keep(self, body: bytes, key: str, envelope: Envelope | None, reason: str, *, received_at: int) -> None:
+        """Keep a signed body durably; one that is there already stays as it is."""
+        document = {
+            "reason": reason,
+            "received_at": received_at,
+            "body": body,
+            "event": envelope.event if envelope else None,
+            "type": envelope.type if envelope else None,
+            "session": envelope.session if envelope else None,
+            "ids": sorted(envelope.ids) if envelope else [],
+            "claims": [_claim_document(claim) for claim in claims_of(envelope)] if envelope else [],
+        }
+        id_ = {"key": key, "sha256": hashlib.sha256(body).hexdigest()}
+        await self._quarantine.update_one({"_id": id_}, {"$setOnInsert": document}, upsert=True)
+
+    async def unclaimed(self, *, after: Mapping[str, str] | None, limit: int) -> list[Held]:
+        """Give up to `limit` events that wait for a tenant, by id, from the one after `after`."""
+        chosen: dict[str, Any] = {"reason": UNCLAIMED}
+        if after is not None:
+            chosen["_id"] = {"$gt": after}
+        found = self._quarantine.find(chosen, {"body": 0}).sort("_id", 1).limit(limit)
+        return [_held(document) async for document in found]
+
+    async def claimed_by(self, claims: Collection[Claim], *, limit: int) -> list[Held]:
+        """Give up to `limit` events that wait for one of `claims`."""
+        chosen = {"claims": {"$in": [_claim_document(claim) for claim in claims]}, "reason": UNCLAIMED}
+        return [_held(document) async for document in self._quarantine.find(chosen, {"body": 0}).limit(limit)]
+
+    async def body(self, id_: Mapping[str, str]) -> tuple[bytes, int] | None:
+        """Give an event's body and when it was received, or ``None`` where it is gone."""
+        document = await self._quarantine.find_one({"_id": id_}, {"body": 1, "received_at": 1})
+        return None if document is None else (document["body"], document["received_at"])
+
+    async def remove(self, ids: Sequence[Mapping[str, str]]) -> None:
+        """Remove events that are durable in the event store."""
+        await self._quarantine.delete_many({"_id": {"$in": list(ids)}})
+
+    async def count_unclaimed(self) -> int:
+        """Count the events that wait for a tenant."""
+        return await self._quarantine.count_documents({"reason": UNCLAIMED})
+
+
+def _held(document: Mapping[str, Any]) -> Held:
+    claims = tuple(Claim(ClaimKind(claim["kind"]), claim["value"]) for claim in document["claims"])
+    named = Named(document["session"], frozenset(document["ids"]), document["_id"]["key"])
+    return Held(document["_id"], claims, named)
+
+
+def _claim_document(claim: Claim) -> dict[str, str]:
+    return {"kind": str(claim.kind), "value": claim.value}

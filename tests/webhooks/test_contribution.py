@@ -1,0 +1,204 @@
+"""What each event type adds to a call, through the facts that come of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from webhooks_factories import T0, body_of, event
+
+from voice_common.store.envelope import read_envelope
+from voice_common.store.facts import Facts, facts_of, messages_of, recording_of, tool_calls_of
+from voice_common.store.state import CallState
+from voice_common.times import render_ms
+from voice_webhooks.contribution import contribution_of
+
+
+def state_of(*events: dict[str, Any]) -> CallState:
+    state = CallState()
+    for document in events:
+        contribution = contribution_of(read_envelope(body_of(document), received_at=T0), "key")
+        if contribution is not None:
+            state = state.join(contribution)
+    return state
+
+
+def facts(*events: dict[str, Any]) -> Facts:
+    return facts_of(state_of(*events))
+
+
+def said(*events: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in messages_of(state_of(*events))]
+
+
+def test_a_call_begins_at_the_earliest_start_that_an_event_speaks_of() -> None:
+    late = event("call.answered", T0 + 5000, start_time=render_ms(T0 - 2000))
+    assert facts(event("call.initiated", T0), late).started_at == T0 - 2000
+    assert facts(late).answered_at == T0 + 5000, "an answer's start_time is the call's start"
+
+
+def test_a_call_ends_when_every_leg_that_was_opened_has_hung_up() -> None:
+    first, second = {"call_leg_id": "l1"}, {"call_leg_id": "l2"}
+    opened = [event("call.initiated", T0, **first), event("call.initiated", T0 + 1, **second)]
+    one = event("call.hangup", T0 + 10, end_time=render_ms(T0 + 9), hangup_cause="normal_clearing", **first)
+    other = event("call.hangup", T0 + 20, hangup_cause="timeout", **second)
+    assert facts(*opened, one).ended_at is None
+    assert facts(*opened, one, other).ended_at == T0 + 20
+    assert facts(*opened, one, other).hangup_cause == "timeout"
+    assert facts(opened[0], one).ended_at == T0 + 9
+
+
+def test_leg_id_and_control_id_of_one_leg_are_one_leg() -> None:
+    both = {"call_leg_id": "l1", "call_control_id": "c1"}
+    assert (
+        facts(event("call.initiated", T0, **both), event("call.hangup", T0 + 5, call_control_id="c1")).ended_at
+        == T0 + 5
+    )
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        event("ai.assistant.transcript", T0 + 3, role="user", text="hello", is_final=True),
+        event("call.transcription", T0 + 3, transcription_data={"transcript": "hello", "is_final": True}),
+        event("ai.assistant.tool_call", T0 + 3, tool_call_id="t", status="started"),
+        event("ai.assistant.response", T0 + 3, text="hello"),
+        event("ai.assistant.ended", T0 + 3),
+        event("call.conversation.ended", T0 + 3),
+    ],
+)
+def test_without_an_answer_what_was_said_shows_that_the_call_was_answered(evidence: dict[str, Any]) -> None:
+    around = [event("call.initiated", T0), event("call.hangup", T0 + 10)]
+    assert facts(*around).phase == "failed"
+    assert facts(*around, evidence).answered_at == T0 + 3
+    assert facts(*around, evidence).duration_ms == 7
+    assert facts(*around, evidence, event("call.answered", T0 + 5)).answered_at == T0 + 5
+
+
+def test_a_partial_transcript_contributes_nothing() -> None:
+    partial = event("ai.assistant.transcript", T0 - 9, role="user", text="hel", is_final=False)
+    assert state_of(partial) == CallState()
+    track = event("call.transcription", T0 - 9, transcription_data={"transcript": "hel", "is_final": "false"})
+    assert state_of(track) == CallState()
+
+
+@pytest.mark.parametrize(
+    ("label", "sentiment"),
+    [
+        ("positive", "positive"),
+        (" Negative ", "negative"),
+        ({"label": "neutral", "score": 0.9}, "neutral"),
+        ({"score": -0.5}, "negative"),
+        (0.5, "positive"),
+        ("0.01", "neutral"),
+        (7, None),
+        (True, None),
+        ("great", None),
+        ({"label": {"label": "positive"}}, None),
+    ],
+)
+def test_a_providers_sentiment_is_a_label_or_a_score(label: Any, sentiment: str | None) -> None:
+    assert facts(event("ai.assistant.ended", sentiment=label)).sentiment == sentiment
+
+
+def test_the_latest_provider_sentiment_wins_over_the_words_that_were_said() -> None:
+    words = event("ai.assistant.transcript", T0, role="user", text="I hate this, it is horrible", is_final=True)
+    assert facts(words).sentiment == "negative"
+    labels = [event("ai.assistant.ended", T0 + at, sentiment=label) for at, label in ((2, "positive"), (1, "neutral"))]
+    assert facts(words, *labels).sentiment == "positive"
+
+
+def test_only_the_callers_words_are_scored() -> None:
+    wonderful = event("ai.assistant.transcript", T0, role="assistant", text="Wonderful, I love it!", is_final=True)
+    assert facts(wonderful).sentiment is None
+
+
+def test_insights_can_tell_the_sentiment() -> None:
+    for result in ("positive", {"sentiment": "positive"}, '{"sentiment": {"label": "positive"}}'):
+        insight = event("call.conversation_insights.generated", results=[{"result": "a summary"}, {"result": result}])
+        assert facts(insight).sentiment == "positive"
+
+
+def test_an_outcome_wins_over_a_start_and_the_later_outcome_over_the_earlier() -> None:
+    def call(at: int, status: Any, **more: Any) -> dict[str, Any]:
+        return event("ai.assistant.tool_call", T0 + at, tool_call_id="t1", name="book", status=status, **more)
+
+    failed, succeeded, started = call(2, "timeout", error="slow"), call(3, "ok"), call(9, "started")
+    counted = facts(started, succeeded, failed)
+    assert (counted.tools_succeeded, counted.tools_known) == (1, 1)
+    assert facts(started).tools_known == 0
+    by_flag = facts(event("ai.assistant.tool_call", tool_call_id="t2", success=False))
+    assert (by_flag.tools_succeeded, by_flag.tools_known) == (0, 1)
+    ((key, tool),) = tool_calls_of(state_of(started, failed))
+    assert (key, tool.name.value if tool.name else None) == ("t1", "book")
+
+
+def test_tool_calls_in_a_conversations_messages_count_as_made() -> None:
+    messages = [
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "t1", "function": {"name": "f", "arguments": "{}"}}]}
+    ]
+    ended = event("call.conversation.ended", messages=messages)
+    assert [key for key, _ in tool_calls_of(state_of(ended))] == ["t1"]
+    assert facts(ended).tools_known == 0
+
+
+def test_each_role_is_told_by_the_source_with_most_lines_of_it() -> None:
+    transcripts = [
+        event("ai.assistant.transcript", T0 + at, role=role, text=text, is_final=True)
+        for at, role, text in ((1, "user", "u1"), (2, "assistant", "a1"), (3, "user", "u2"))
+    ]
+    responses = [event("ai.assistant.response", T0 + at, text=text) for at, text in ((2, "r1"), (4, "r2"))]
+    assert said(*transcripts, *responses) == [("user", "u1"), ("assistant", "r1"), ("user", "u2"), ("assistant", "r2")]
+    assert said(*transcripts, responses[0]) == [("user", "u1"), ("assistant", "a1"), ("user", "u2")]
+
+
+def test_a_transcription_of_the_outbound_track_is_the_assistants() -> None:
+    def track(at: int, name: str | None) -> dict[str, Any]:
+        data = {"transcript": f"on {name}", "is_final": True, "transcription_track": name}
+        return event("call.transcription", T0 + at, transcription_data=data)
+
+    assert said(track(1, "inbound"), track(2, "outbound"), track(3, None)) == [
+        ("user", "on inbound"),
+        ("assistant", "on outbound"),
+        ("user", "on None"),
+    ]
+
+
+def test_of_gather_histories_the_longest_is_the_transcript() -> None:
+    history = [{"role": "assistant", "content": "How old?"}, {"role": "user", "content": "29"}]
+    shorter = event("call.ai_gather.message_history_updated", T0 + 9, message_history=history[:1])
+    longer = event("call.ai_gather.ended", T0 + 5, message_history=history)
+    assert said(longer, shorter) == [("assistant", "How old?"), ("user", "29")]
+
+
+def test_a_conversations_history_has_its_own_times() -> None:
+    messages = [{"role": "user", "content": "Hi", "timestamp": render_ms(T0 - 5000)}, {"role": "tool", "content": "x"}]
+    (message,) = messages_of(state_of(event("call.conversation.ended", T0, messages=messages)))
+    assert (message.role, message.created_at) == ("user", T0 - 5000)
+
+
+def test_a_recording_has_its_public_urls_else_its_presigned_ones_mp3_first() -> None:
+    presigned = {"wav": "https://p/w", "mp3": "https://p/m"}
+    saved: dict[str, Any] = {"recording_id": "r1", "recording_urls": presigned, "recording_ended_at": render_ms(T0)}
+    recording = recording_of(state_of(event("call.recording.saved", **saved)))
+    assert recording is not None
+    assert recording.urls == ("https://p/m", "https://p/w")
+    public = recording_of(
+        state_of(event("call.recording.saved", public_recording_urls={"wav": "https://o/w"}, **saved))
+    )
+    assert public is not None
+    assert public.urls == ("https://o/w",)
+
+
+def test_a_recording_without_urls_is_not_available() -> None:
+    empty = event("call.recording.saved", recording_urls={}, public_recording_urls=None)
+    assert not facts(empty).recording_available
+    assert not facts(event("call.recording.error", reason="Internal server error")).recording_available
+
+
+@pytest.mark.parametrize(
+    "kind", ["call.cost", "call.bridged", "call.machine.detection.ended", "call.conversation.created", "x.y"]
+)
+def test_every_other_type_contributes_its_time_and_ids(kind: str) -> None:
+    state = state_of(event(kind, T0, call_leg_id="l1", conversation_id="v1"))
+    assert (state.started_at, state.newest_at, state.ids) == (T0, T0, frozenset({"leg:l1", "conversation:v1"}))

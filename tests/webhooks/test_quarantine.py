@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from typing import Any
+
+from webhooks_factories import Service, Signer, event, until
+
+from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
+
+
+async def quarantined(service: Service) -> int:
+    return await service.database["quarantine"].count_documents({})
+
+
+async def emptied(service: Service) -> bool:
+    return await quarantined(service) == 0
+
+
+def connection(value: str) -> tuple[Claim, ...]:
+    return (Claim(ClaimKind.CONNECTION, value),)
+
+
+async def test_quarantined_events_are_released_and_projected_when_a_tenant_claims_them(
+    service: Service, tenants: TenantStore
+) -> None:
+    unclaimed = event("call.initiated", connection_id="5005", call_session_id="s1")
+    assert await service.status(unclaimed) == "quarantined"
+    assert await service.status(unclaimed) == "quarantined"
+    assert await quarantined(service) == 1
+    await tenants.create(Tenant("late", "Late", claims=connection("5005")))
+    await until(lambda: service.conversation("s1", "late"))
+    await until(lambda: emptied(service))
+
+
+async def test_an_event_is_released_when_another_ties_its_ids_to_a_tenants_conversation(service: Service) -> None:
+    assert await service.status(event("call.hangup", call_leg_id="l1", call_session_id="s1")) == "quarantined"
+    await service.status(event("call.initiated", connection_id="1001", call_leg_id="l1", call_session_id="s1"))
+
+    async def ended() -> bool:
+        document = await service.conversation("s1")
+        return document is not None and document["ended_at"] is not None
+
+    await until(ended)
+    assert await quarantined(service) == 0
+
+
+async def test_quarantine_releases_only_to_a_tenant_that_the_key_verifies_for(
+    service: Service, tenants: TenantStore
+) -> None:
+    """Whoever has a key of their own can't plant events for a tenant who comes later."""
+    attacker = Signer()
+    await tenants.create(Tenant("attacker", "A", telnyx_public_keys=(attacker.public_key,)))
+    planted = event("call.initiated", connection_id="7007", call_session_id="planted")
+    honest = event("call.initiated", connection_id="7007", call_session_id="honest")
+    assert await service.status(planted, signer=attacker) == "quarantined"
+    assert await service.status(honest) == "quarantined"
+    await tenants.create(Tenant("victim", "V", claims=connection("7007")))
+    await until(lambda: service.conversation("honest", "victim"))
+    assert await service.conversation("planted", "victim") is None
+    assert await quarantined(service) == 1
+
+
+async def test_a_key_that_was_removed_releases_nothing(service: Service, tenants: TenantStore) -> None:
+    old, new = Signer(), Signer()
+    keyed = Tenant("keyed", "K", telnyx_public_keys=(old.public_key,))
+    await tenants.create(keyed)
+    assert (
+        await service.status(event("call.initiated", connection_id="8008", call_session_id="old"), signer=old)
+        == "quarantined"
+    )
+    await tenants.replace(Tenant("keyed", "K", telnyx_public_keys=(new.public_key,), claims=connection("8008")))
+    assert (
+        await service.status(event("call.initiated", connection_id="8008", call_session_id="new"), signer=new)
+        == "accepted"
+    )
+    await until(lambda: service.conversation("new", "keyed"))
+
+    async def looked() -> Any:
+        return await service.database["quarantine"].find_one({"event": {"$ne": None}})
+
+    assert await until(looked)
+    assert await service.conversation("old", "keyed") is None
