@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,11 @@ from voice_common.store.conversations import conversation_document
 from voice_common.store.envelope import read_envelope
 from voice_common.store.events import EventStore, StoredEvent
 from voice_common.store.state import CallState
+from voice_common.store.tenants import Tenant, TenantExistsError, TenantStore
 from voice_common.times import HOUR_MS
 from voice_local.servers import Server
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.documents import create_projection_indexes
 from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.workers import Registration, WorkerStore
@@ -87,6 +90,14 @@ async def conversations(database: Database) -> list[dict[str, Any]]:
     return [document async for document in database["conversations"].find({}).sort("_id", 1)]
 
 
+async def living(database: Database, tenant: str = "acme") -> CachedDirectory:
+    """Give the directory of a database in which `tenant` lives."""
+    store = TenantStore(database)
+    with suppress(TenantExistsError):
+        await store.create(Tenant(tenant, tenant))
+    return CachedDirectory(store)
+
+
 async def wipe(database: Database) -> None:
     for name in ("conversations", "parked", "aliases", "dirty_hours", "set_aside"):
         await database[name].delete_many({})
@@ -112,12 +123,13 @@ def test_any_order_repetition_batching_and_split_give_the_same_conversations(mon
         try:
             database = client["test_projection_orders"]
             await wipe(database)
+            directory = await living(database)
             batches = in_batches(scenario)
             if at_once:
-                await asyncio.gather(*(Projection(database).project(batch) for batch in batches))
+                await asyncio.gather(*(Projection(database, directory).project(batch) for batch in batches))
             else:
                 for batch in batches:
-                    await Projection(database).project(batch)
+                    await Projection(database, directory).project(batch)
             assert await conversations(database) == oracle(scenario.events)
             assert await database["set_aside"].count_documents({}) == 0
         finally:
@@ -127,7 +139,7 @@ def test_any_order_repetition_batching_and_split_give_the_same_conversations(mon
 
 
 async def test_an_hour_is_marked_only_when_its_figures_change(database: Database) -> None:
-    projection = Projection(database)
+    projection = Projection(database, await living(database))
     ids = {"call_session_id": "s1", "call_leg_id": "l1"}
 
     async def marks() -> set[int]:
@@ -151,7 +163,7 @@ async def test_an_hour_is_marked_only_when_its_figures_change(database: Database
 
 
 async def test_what_is_parked_is_not_listed_until_an_event_ties_it_to_a_session(database: Database) -> None:
-    projection = Projection(database)
+    projection = Projection(database, await living(database))
     await projection.project([stored(event("call.hangup", T0 + 9, call_leg_id="l1"))])
     assert await conversations(database) == []
     await projection.project([stored(event("call.initiated", T0, call_session_id="s1", call_leg_id="l1"))])
@@ -171,7 +183,7 @@ async def test_an_event_that_cannot_be_projected_is_set_aside_and_the_rest_goes_
 
     monkeypatch.setattr(projector, "contribution_of", contribution)
     names = ["a", "poison", "b"]
-    await Projection(database).project(
+    await Projection(database, await living(database)).project(
         [stored(event("call.initiated", id=name, call_session_id=f"s-{name}")) for name in names]
     )
     assert [found["_id"]["session"] for found in await conversations(database)] == ["s-a", "s-b"]
@@ -194,7 +206,7 @@ async def test_what_a_worker_that_died_left_is_projected_by_another(service: Ser
 
 async def test_an_insert_that_lands_after_the_take_over_is_projected_too(database: Database) -> None:
     workers, events = WorkerStore(database), EventStore(database)
-    projector = Projector(Projection(database), events, workers, Registration(workers))
+    projector = Projector(Projection(database, await living(database)), events, workers, Registration(workers))
     await leave_behind(database, "dead", stored(event("call.initiated", call_session_id="s2")), first=2)
     await workers.renew("dead", 0)
     await workers.end("dead")
@@ -216,7 +228,7 @@ async def test_more_events_than_are_held_in_memory_are_read_back_from_the_store(
     workers = WorkerStore(database)
     registration = Registration(workers)
     await registration.renew(0)
-    projector = Projector(Projection(database), EventStore(database), workers, registration)
+    projector = Projector(Projection(database, await living(database)), EventStore(database), workers, registration)
     events = [stored(event("call.initiated", call_session_id=f"s{number:02}")) for number in range(20)]
     random.Random(7).shuffle(events)  # noqa: S311 - an order, no secret
     await leave_behind(database, registration.id, *events)
@@ -227,3 +239,21 @@ async def test_more_events_than_are_held_in_memory_are_read_back_from_the_store(
     assert len(await conversations(database)) == 20
     assert projector.checkpoint == 20
     await create_projection_indexes(database)
+
+
+async def test_nothing_is_projected_for_a_tenant_that_was_deleted(database: Database) -> None:
+    directory = await living(database)
+    await directory.current()
+    await TenantStore(database).mark_deleted("acme")
+    late = stored(event("call.initiated", call_session_id="s1"))
+    await Projection(database, CachedDirectory(TenantStore(database))).project([late])
+    assert await conversations(database) == []
+
+
+async def test_a_tenant_newer_than_the_copy_of_the_directory_is_projected(database: Database) -> None:
+    directory = await living(database)
+    await directory.current()
+    await TenantStore(database).create(Tenant("new", "New"))
+    first = stored(event("call.initiated", call_session_id="s1"), "new")
+    await Projection(database, directory).project([first])
+    assert [found["_id"]["tenant"] for found in await conversations(database)] == ["new"]

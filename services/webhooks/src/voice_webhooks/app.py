@@ -55,7 +55,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         tenants, events, workers = TenantStore(database), EventStore(database), WorkerStore(database)
         quarantine, ties = Quarantine(database), TieStore(database, settings.telnyx_public_keys)
         registration, directory = Registration(workers), CachedDirectory(tenants)
-        projector = Projector(Projection(database), events, workers, registration)
+        projector = Projector(Projection(database, directory), events, workers, registration)
         intake = Intake(
             database,
             registration,

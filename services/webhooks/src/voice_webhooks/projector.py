@@ -17,6 +17,7 @@ from voice_common.store.envelope import UnreadableEventError, read_envelope
 from voice_common.store.events import EventStore, StoredEvent, event_key
 from voice_common.times import now_ms
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Numbered
 from voice_webhooks.projection.apply import Batch, Contribution
 from voice_webhooks.telemetry import LAG_SECONDS, PROJECTED, SET_ASIDE, TAKEN_OVER
@@ -28,7 +29,7 @@ _TRANSACTION_SECONDS = 8.0
 _PAUSE_SECONDS = 0.25
 _RECENT_SECONDS = 60.0
 _SETTLED_LOOK_SECONDS = 30.0
-_YIELD_EVERY = 32
+_LONGEST_TURN_SECONDS = 0.005
 _SET_ASIDE = "set_aside"
 _log = structlog.get_logger("voice.projector")
 
@@ -36,8 +37,9 @@ _log = structlog.get_logger("voice.projector")
 class Projection:
     """Turns stored events into read models; safe to repeat, in any order, by any number of processes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directory: CachedDirectory) -> None:
         self._database = database
+        self._directory = directory
         self._set_aside = database[_SET_ASIDE]
         self._name = uuid.uuid4().hex
         self._batches = itertools.count()
@@ -48,13 +50,20 @@ class Projection:
         Raises `PyMongoError` where the store does not take the transaction; nothing is applied then.
         """
         try:
-            await self._apply(await _contributions(events))
+            await self._apply(await contributions_of(await self._of_living(events)))
         except Exception as error:
             if _is_passing(error):
                 raise
             await self._one_by_one(events, error)
         else:
             PROJECTED.inc(len(events))
+
+    async def _of_living(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Leave out the events of tenants that were deleted: their data is on its way out."""
+        directory = await self._directory.current()
+        if any(event.tenant not in directory.tenants for event in events):
+            directory = await self._directory.fresh()  # a tenant may be newer than the copy
+        return [event for event in events if event.tenant in directory.tenants]
 
     async def _one_by_one(self, events: Sequence[StoredEvent], error: Exception) -> None:
         if len(events) > 1:
@@ -91,9 +100,11 @@ def _is_passing(error: Exception) -> bool:
     )
 
 
-async def _contributions(events: Iterable[StoredEvent]) -> list[Contribution]:
+async def contributions_of(events: Iterable[StoredEvent]) -> list[Contribution]:
+    """Give what stored events contribute; requests are let in between, since scoring words takes its time."""
     contributions = []
-    for place, event in enumerate(events, start=1):
+    let_in_at = time.perf_counter()
+    for event in events:
         try:
             envelope = read_envelope(event.body, received_at=event.received_at)
         except UnreadableEventError as error:  # it was readable when it was stored
@@ -101,8 +112,9 @@ async def _contributions(events: Iterable[StoredEvent]) -> list[Contribution]:
         state = contribution_of(envelope, event.key)
         if state is not None:
             contributions.append(Contribution(event.tenant, event.stream, state))
-        if place % _YIELD_EVERY == 0:
-            await asyncio.sleep(0)  # scoring words takes its time; requests must not wait for a whole batch
+        if time.perf_counter() - let_in_at > _LONGEST_TURN_SECONDS:
+            await asyncio.sleep(0)
+            let_in_at = time.perf_counter()
     return contributions
 
 

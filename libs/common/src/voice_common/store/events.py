@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bson.max_key import MaxKey
-
-from voice_common.mongo import Database
+from voice_common.mongo import Database, Session
+from voice_common.store.keys import pages, within
 
 EVENTS = "events"
 
@@ -82,22 +81,18 @@ class EventStore:
         """Count the events that a worker stored after number `after`."""
         return await self._events.count_documents({"worker": worker, "seq": {"$gt": after}})
 
-    async def scan(self, tenant: str | None = None, streams: Sequence[str] | None = None) -> AsyncIterator[StoredEvent]:
-        """Give events by tenant, stream and id: of all tenants, of one, or of some streams of one."""
-        if tenant is None:
-            filters: list[dict[str, Any]] = [{}]
-        elif streams is None:
-            filters = [{"_id": {"$gte": {"tenant": tenant}, "$lt": {"tenant": tenant, "stream": MaxKey()}}}]
-        else:
-            filters = [
-                {
-                    "_id": {
-                        "$gte": {"tenant": tenant, "stream": stream},
-                        "$lt": {"tenant": tenant, "stream": stream, "event": MaxKey()},
-                    }
-                }
-                for stream in streams
-            ]
-        for chosen in filters:
-            async for document in self._events.find(chosen).sort("_id", 1):
+    async def scan(
+        self, prefix: Mapping[str, str], *, after: Mapping[str, str] | None = None, size: int = 256
+    ) -> AsyncIterator[list[StoredEvent]]:
+        """Give pages of events by tenant, stream and id: those whose key begins with `prefix`, after key `after`."""
+        async for page in pages(self._events, prefix, after=after, size=size):
+            yield [StoredEvent.from_document(document) for document in page]
+
+    async def of_streams(
+        self, tenant: str, streams: Collection[str], *, session: Session | None = None
+    ) -> AsyncIterator[StoredEvent]:
+        """Give the events of some streams of a tenant, in no order."""
+        if streams:
+            ranges = [{"_id": within(tenant=tenant, stream=stream)} for stream in streams]
+            async for document in self._events.find({"$or": ranges}, session=session):
                 yield StoredEvent.from_document(document)

@@ -1,0 +1,1 @@
+"""How fast one webhooks worker makes signed events durable, beside the same handler with other ends."""

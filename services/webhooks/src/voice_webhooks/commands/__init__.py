@@ -1,0 +1,1 @@
+"""What the webhooks service adds to the ``voice`` command."""

@@ -1,0 +1,59 @@
+"""``voice rebuild``: read models from the event store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from voice_common.cli import common_options, print_json, with_store
+from voice_common.mongo import Database
+from voice_common.store.events import EVENTS
+from voice_common.store.keys import within
+from voice_common.store.tenants import TenantStore
+from voice_webhooks.directory import CachedDirectory
+from voice_webhooks.projector import Projection
+from voice_webhooks.rebuild import Rebuild, Rebuilt
+
+
+@click.command()
+@click.option("--tenant", help="Only this tenant's; default: everybody's.")
+@click.option("--restart", is_flag=True, help="Begin again instead of going on where an interrupted rebuild stopped.")
+@common_options
+def rebuild(*, tenant: str | None, restart: bool, as_json: bool, data_dir: Path | None) -> None:
+    r"""Make conversations, aliases and rollups again from the events, while the system runs.
+
+    The result is identical to what was there, unless what was there was wrong.
+
+    \b
+    Examples:
+      voice rebuild --data-dir .voice
+      voice rebuild --tenant acme --json
+    """
+    rebuilt = with_store(data_dir, lambda database: _rebuild(database, tenant, restart=restart))
+    report = {"events": rebuilt.events, "corrected": rebuilt.corrected}
+    if as_json:
+        print_json(report)
+    else:
+        corrected = sum(rebuilt.corrected.values())
+        click.echo(f"Projected {rebuilt.events} events; {corrected} documents were not what their events say.")
+
+
+async def _rebuild(database: Database, tenant: str | None, *, restart: bool) -> Rebuilt:
+    chosen = {"_id": within(tenant=tenant)} if tenant else {}
+    count = (
+        await database[EVENTS].count_documents(chosen) if tenant else await database[EVENTS].estimated_document_count()
+    )
+    columns = (TextColumn("{task.description}"), *Progress.get_default_columns()[1:3], TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        tasks = {"events": shown.add_task("events", total=count)}
+
+        def progress(phase: str, size: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = shown.add_task(phase, total=None)
+            shown.advance(tasks[phase], size)
+
+        projection = Projection(database, CachedDirectory(TenantStore(database)))
+        return await Rebuild(database, projection, tenant=tenant, progress=progress).run(restart=restart)

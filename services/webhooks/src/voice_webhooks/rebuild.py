@@ -1,0 +1,210 @@
+"""Makes the read models again from the event store, while the system runs; the result is identical.
+
+First every event is projected once more: a join, so it adds what is missing and changes nothing else. Then each
+document is computed from its events alone and replaced where it differs: that takes away what does not belong.
+Each step is a transaction, so a projection meanwhile conflicts and runs again; and each writes down how far it
+came, so that a rebuild that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pymongo
+from pymongo import DeleteOne, ReplaceOne
+
+from voice_common.mongo import Database, Session, in_transaction
+from voice_common.store.conversations import CONVERSATIONS, conversation_document
+from voice_common.store.events import EventStore, StoredEvent, event_key
+from voice_common.store.keys import pages
+from voice_common.store.state import CallState
+from voice_common.times import HOUR_MS
+from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, Alias, Parked, figures_of
+from voice_webhooks.projector import Projection, contributions_of
+
+_CHUNK = 100
+Progress = Callable[[str, int], None]
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What a rebuild did: events projected, and documents that were not what their events say."""
+
+    events: int = 0
+    corrected: dict[str, int] = field(default_factory=dict)
+
+
+class Rebuild:
+    """One rebuild, of all tenants or of one; `progress` is told of each chunk's phase and size."""
+
+    def __init__(self, database: Database, projection: Projection, *, tenant: str | None, progress: Progress) -> None:
+        self._database = database
+        self._projection = projection
+        self._events = EventStore(database)
+        self._prefix = {} if tenant is None else {"tenant": tenant}
+        self._progress = progress
+        self._meta = database["meta"]
+        self._name = f"rebuild:{tenant or '*'}"
+        self._batches = (f"{uuid.uuid4().hex}:{number}" for number in itertools.count())
+        self.result = Rebuilt()
+
+    async def run(self, *, restart: bool = False) -> Rebuilt:
+        """Rebuild; go on where an interrupted one stopped unless `restart`."""
+        if restart:
+            await self._meta.delete_one({"_id": self._name})
+        for phase, step in (
+            ("events", self._project_events),
+            (CONVERSATIONS, self._correct_conversations),
+            (PARKED, self._correct_parked),
+            (ALIASES, self._correct_aliases),
+            (DIRTY_HOURS, self._mark_hours),
+        ):
+            state = await self._meta.find_one({"_id": self._name}) or {"done": []}
+            if phase not in state["done"]:
+                await step(state.get("after"))
+                await self._meta.update_one(
+                    {"_id": self._name}, {"$push": {"done": phase}, "$unset": {"after": ""}}, upsert=True
+                )
+        await self._meta.delete_one({"_id": self._name})
+        return self.result
+
+    async def _came_to(self, key: Mapping[str, str], phase: str, size: int) -> None:
+        await self._meta.update_one(
+            {"_id": self._name}, {"$set": {"after": key}, "$setOnInsert": {"done": []}}, upsert=True
+        )
+        self._progress(phase, size)
+
+    async def _project_events(self, after: Mapping[str, str] | None) -> None:
+        async for page in self._events.scan(self._prefix, after=after):
+            await self._projection.project(page)
+            self.result.events += len(page)
+            last = page[-1]
+            await self._came_to(event_key(last.tenant, last.stream, last.event), "events", len(page))
+
+    async def _correct_conversations(self, after: Mapping[str, str] | None) -> None:
+        await self._correct(CONVERSATIONS, after, self._conversation)
+
+    async def _correct_parked(self, after: Mapping[str, str] | None) -> None:
+        await self._correct(PARKED, after, self._parked)
+
+    async def _correct_aliases(self, after: Mapping[str, str] | None) -> None:
+        await self._correct(ALIASES, after, self._alias)
+
+    async def _correct(
+        self,
+        collection: str,
+        after: Mapping[str, str] | None,
+        compute: Callable[[Session, dict[str, Any]], Any],
+    ) -> None:
+        """Replace each document of a collection that is not what `compute` gives; one that comes to nothing goes."""
+        target = self._database[collection]
+        async for page in pages(target, self._prefix, after=after, size=_CHUNK, keys_only=True):
+
+            async def body(session: Session, page: Sequence[dict[str, Any]] = page) -> int:
+                writes: list[Any] = []
+                marks: set[tuple[str, int]] = set()
+                found = target.find({"_id": {"$in": [entry["_id"] for entry in page]}}, session=session)
+                for old in [document async for document in found]:
+                    new = await compute(session, old)
+                    if new == old:
+                        continue
+                    writes.append(
+                        DeleteOne({"_id": old["_id"]}) if new is None else ReplaceOne({"_id": old["_id"]}, new)
+                    )
+                    if collection == CONVERSATIONS:
+                        marks |= {(old["_id"]["tenant"], hour) for hour in _moved(old, new)}
+                if writes:
+                    await target.bulk_write(writes, ordered=False, session=session)
+                await self._mark(marks, session)
+                return len(writes)
+
+            corrected = await in_transaction(self._database.client, body)
+            self.result.corrected[collection] = self.result.corrected.get(collection, 0) + corrected
+            await self._came_to(page[-1]["_id"], collection, len(page))
+
+    async def _conversation(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
+        tenant, name = old["_id"]["tenant"], old["_id"]["session"]
+        state = await self._state_of(session, tenant, f"session:{name}")
+        if state is None:
+            return None
+        joined: set[str] = set()
+        asked: frozenset[str] = frozenset()
+        while new_ids := state.ids - asked:
+            asked |= new_ids
+            keys = [{"tenant": tenant, "id": id_} for id_ in new_ids]
+            aliases = self._database[ALIASES].find({"_id": {"$in": keys}}, session=session)
+            streams = {stream async for alias in aliases for stream in alias["parked"]}
+            for stream in sorted(streams - joined):
+                parked = await self._state_of(session, tenant, stream)
+                if parked is not None and parked.ids & state.ids:
+                    joined.add(stream)
+                    state = state.join(parked)
+        return conversation_document(tenant, name, state)
+
+    async def _parked(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
+        tenant, stream = old["_id"]["tenant"], old["_id"]["stream"]
+        state = await self._state_of(session, tenant, stream)
+        if state is None:
+            return None
+        keys = [{"tenant": tenant, "id": id_} for id_ in state.ids]
+        aliases = self._database[ALIASES].find({"_id": {"$in": keys}}, session=session)
+        named = {name async for alias in aliases for name in alias["sessions"]}
+        sessions = {name for name, ids in (await self._ids_of(session, tenant, named)).items() if ids & state.ids}
+        return Parked(state, sessions).to_document(tenant, stream)
+
+    async def _alias(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
+        tenant, id_ = old["_id"]["tenant"], old["_id"]["id"]
+        sessions = {name for name, ids in (await self._ids_of(session, tenant, old["sessions"])).items() if id_ in ids}
+        keys = [{"tenant": tenant, "stream": stream} for stream in old["parked"]]
+        found = self._database[PARKED].find({"_id": {"$in": keys}}, session=session)
+        parked = {document["_id"]["stream"] async for document in found if id_ in document["state"]["ids"]}
+        return Alias(sessions, parked).to_document(tenant, id_) if sessions or parked else None
+
+    async def _ids_of(
+        self, session: Session, tenant: str, names: Sequence[str] | set[str]
+    ) -> dict[str, frozenset[str]]:
+        keys = [{"tenant": tenant, "session": name} for name in names]
+        found = self._database[CONVERSATIONS].find({"_id": {"$in": keys}}, {"state.ids": 1}, session=session)
+        return {document["_id"]["session"]: frozenset(document["state"]["ids"]) async for document in found}
+
+    async def _state_of(self, session: Session, tenant: str, stream: str) -> CallState | None:
+        stored: list[StoredEvent] = [
+            event async for event in self._events.of_streams(tenant, [stream], session=session)
+        ]
+        state: CallState | None = None
+        for contribution in await contributions_of(stored):
+            state = contribution.state if state is None else state.join(contribution.state)
+        return state
+
+    async def _mark_hours(self, _after: Mapping[str, str] | None) -> None:
+        """Mark every hour that has a conversation or a rollup, so that the rollups are made again too."""
+        match = {f"_id.{name}": value for name, value in self._prefix.items()}
+        hour = {"$subtract": ["$started_at", {"$mod": ["$started_at", HOUR_MS]}]}
+        group = {"$group": {"_id": {"tenant": "$_id.tenant", "hour": hour}}}
+        with pymongo.timeout(None):  # one pass over an index, however long that is
+            cursor = await self._database[CONVERSATIONS].aggregate([{"$match": match}, group])
+            marks = {(found["_id"]["tenant"], int(found["_id"]["hour"])) async for found in cursor}
+        async for page in pages(self._database["rollups"], self._prefix, size=1000, keys_only=True):
+            marks |= {
+                (rollup["_id"]["tenant"], rollup["_id"]["day"] + hour * HOUR_MS)
+                for rollup in page
+                for hour in range(24)
+            }
+        await self._mark(marks, None)
+        self._progress(DIRTY_HOURS, len(marks))
+
+    async def _mark(self, marks: set[tuple[str, int]], session: Session | None) -> None:
+        # A mark that is there already may be deleted by a refresh that has not seen this change: always a new one.
+        batch = next(self._batches)
+        documents = [{"_id": {"tenant": tenant, "hour": hour, "batch": batch}} for tenant, hour in sorted(marks)]
+        if documents:
+            await self._database[DIRTY_HOURS].insert_many(documents, ordered=False, session=session)
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> set[int]:
+    before, after = figures_of(old), figures_of(new)
+    return set() if before == after else {int(str(figures[0])) for figures in (before, after) if figures is not None}
