@@ -174,14 +174,14 @@ async def test_what_is_parked_is_not_listed_until_an_event_ties_it_to_a_session(
 async def test_an_event_that_cannot_be_projected_is_set_aside_and_the_rest_goes_on(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voice_webhooks import projector  # noqa: PLC0415
+    from voice_webhooks.projection import contributions  # noqa: PLC0415
 
     def contribution(envelope: Any, key: str) -> CallState | None:
         if envelope.event == "poison":
             raise ZeroDivisionError
         return contribution_of(envelope, key)
 
-    monkeypatch.setattr(projector, "contribution_of", contribution)
+    monkeypatch.setattr(contributions, "contribution_of", contribution)
     names = ["a", "poison", "b"]
     await Projection(database, await living(database)).project(
         [stored(event("call.initiated", id=name, call_session_id=f"s-{name}")) for name in names]

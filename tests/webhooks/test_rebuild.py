@@ -8,8 +8,11 @@ import pytest
 from webhooks_factories import T0, Service, event, until
 
 from voice_common.mongo import Database
+from voice_common.store.conversations import VERSION
+from voice_common.store.events import StoredEvent
 from voice_common.store.tenants import TenantStore
 from voice_webhooks.directory import CachedDirectory
+from voice_webhooks.projection.apply import NewerVersionError
 from voice_webhooks.projector import Projection
 from voice_webhooks.rebuild import Rebuild, Rebuilt
 
@@ -106,3 +109,39 @@ async def test_an_interrupted_rebuild_goes_on_where_it_stopped(
     assert rebuilt.events == 0, "the events had been projected before it was interrupted"
     assert await models(service.database) == before
     assert await service.database["meta"].count_documents({"_id": "rebuild:*"}) == 0
+
+
+async def test_what_older_code_made_is_made_again_in_the_background(service: Service) -> None:
+    await some_calls(service)
+    before = await models(service.database)
+    older = {"$set": {"version": VERSION - 1, "state.started_at": 1, "started_at": 1, "phase": "open"}}
+    await service.database["conversations"].update_many({}, older)
+    await service.database["parked"].update_many({}, {"$set": {"version": VERSION - 1, "state.started_at": 1}})
+
+    async def equal() -> bool:
+        return await models(service.database) == before
+
+    await until(equal, seconds=15)
+
+
+async def test_what_newer_code_made_is_left_to_it(service: Service) -> None:
+    await service.status(event("call.initiated", connection_id="1001", call_session_id="s1"))
+    await until(lambda: service.conversation("s1"))
+    newer = {"$set": {"version": VERSION + 1}}
+    await service.database["conversations"].update_many({}, newer)
+    await service.status(event("call.answered", connection_id="1001", call_session_id="s1"))
+    stored = await service.database["events"].find({}).sort("_id", 1).to_list()
+    with pytest.raises(NewerVersionError):
+        await Projection(service.database, CachedDirectory(TenantStore(service.database))).project(
+            [StoredEvent.from_document(document) for document in stored]
+        )
+    document = await service.conversation("s1")
+    assert document is not None
+    assert (document["version"], document["answered_at"]) == (VERSION + 1, None)
+    await service.database["conversations"].update_many({}, {"$set": {"version": VERSION}})
+
+    async def answered() -> bool:
+        document = await service.conversation("s1")
+        return document is not None and document["answered_at"] is not None
+
+    await until(answered)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -15,21 +13,14 @@ from typing import TYPE_CHECKING
 
 from gunicorn.app.base import BaseApplication
 
+from voice_common.lifeline import die_with_parent
 from voice_common.settings import ServiceSettings, SettingsError, load
 from voice_common.telemetry.logs import configure_logs
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)  # opened here: after a fork, opening it could wait for a lock for ever
 Factory = Callable[[], Awaitable["web.Application | web.AppRunner"]]
-
-
-def die_with_parent(sig: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send `sig` to this process when its parent dies (Linux, prctl(2)); elsewhere do nothing."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_PDEATHSIG, sig)
 
 
 class _Service(BaseApplication):  # type: ignore[misc] # gunicorn has no types

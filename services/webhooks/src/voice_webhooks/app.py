@@ -28,6 +28,7 @@ from voice_webhooks.reception import Reception
 from voice_webhooks.release import Releaser
 from voice_webhooks.settings import WebhooksSettings
 from voice_webhooks.ties import TieStore
+from voice_webhooks.upgrade import Upgrade
 from voice_webhooks.verifications import VerificationBudget
 from voice_webhooks.workers import Registration, WorkerStore
 
@@ -70,6 +71,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         projector.start()
         background = [
             asyncio.create_task(_make_indexes(database)),
+            asyncio.create_task(Upgrade(database).run()),
             asyncio.create_task(Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys).run()),
         ]
         yield

@@ -18,6 +18,7 @@ import structlog
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from voice_common.errors import Unavailable
+from voice_common.faults import reach
 from voice_common.mongo import DURABLE, Database
 from voice_common.store.events import EVENTS, StoredEvent
 from voice_webhooks.telemetry import BATCH_EVENTS, COMMIT_SECONDS, QUEUED_EVENTS
@@ -125,8 +126,12 @@ class Intake:
         worker = self._registration.id
         first = self._registration.next_numbers(len(batch))
         numbered = [(first + place, event) for place, (event, _) in enumerate(batch)]
+        if __debug__:
+            reach("intake.numbered")
         started = time.perf_counter()
         errors = await self._insert([event.to_document(worker, seq) for seq, event in numbered])
+        if __debug__:
+            reach("intake.inserted")
         COMMIT_SECONDS.observe(time.perf_counter() - started)
         BATCH_EVENTS.observe(len(batch))
         self._committed(worker, [entry for place, entry in enumerate(numbered) if place not in errors])

@@ -7,19 +7,19 @@ import itertools
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import structlog
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from voice_common.faults import reach
 from voice_common.mongo import Database, Session, in_transaction
-from voice_common.store.envelope import UnreadableEventError, read_envelope
 from voice_common.store.events import EventStore, StoredEvent, event_key
 from voice_common.times import now_ms
-from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Numbered
-from voice_webhooks.projection.apply import Batch, Contribution
+from voice_webhooks.projection.apply import Batch, NewerVersionError
+from voice_webhooks.projection.contributions import Contribution, contributions_of
 from voice_webhooks.telemetry import LAG_SECONDS, PROJECTED, SET_ASIDE, TAKEN_OVER
 from voice_webhooks.workers import RENEWAL_SECONDS, Ended, Registration, WorkerStore
 
@@ -29,7 +29,6 @@ _TRANSACTION_SECONDS = 8.0
 _PAUSE_SECONDS = 0.25
 _RECENT_SECONDS = 60.0
 _SETTLED_LOOK_SECONDS = 30.0
-_LONGEST_TURN_SECONDS = 0.005
 _SET_ASIDE = "set_aside"
 _log = structlog.get_logger("voice.projector")
 
@@ -47,7 +46,8 @@ class Projection:
     async def project(self, events: Sequence[StoredEvent]) -> None:
         """Apply events in one transaction; one that can't be applied is set aside with its error, the rest goes on.
 
-        Raises `PyMongoError` where the store does not take the transaction; nothing is applied then.
+        Raises `PyMongoError` where the store does not take the transaction and `NewerVersionError` where newer
+        code has been at work; nothing is applied then.
         """
         try:
             await self._apply(await contributions_of(await self._of_living(events)))
@@ -84,38 +84,26 @@ class Projection:
 
         async def body(session: Session) -> None:
             await Batch(self._database, session, name).apply(contributions)
+            if __debug__:
+                reach("projection.written")
 
+        if __debug__:
+            reach("projection.begun")
         await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
+        if __debug__:
+            reach("projection.committed")
 
 
 def _is_passing(error: Exception) -> bool:
-    """Tell whether the store, and not an event, is why a transaction failed."""
-    if not isinstance(error, PyMongoError):
-        return False
-    return (
+    """Tell whether the store or a newer deployment, and not an event, is why a transaction failed."""
+    if isinstance(error, NewerVersionError):
+        return True
+    return isinstance(error, PyMongoError) and (
         isinstance(error, ConnectionFailure)
         or error.timeout
         or error.has_error_label("TransientTransactionError")
         or error.has_error_label("UnknownTransactionCommitResult")
     )
-
-
-async def contributions_of(events: Iterable[StoredEvent]) -> list[Contribution]:
-    """Give what stored events contribute; requests are let in between, since scoring words takes its time."""
-    contributions = []
-    let_in_at = time.perf_counter()
-    for event in events:
-        try:
-            envelope = read_envelope(event.body, received_at=event.received_at)
-        except UnreadableEventError as error:  # it was readable when it was stored
-            raise RuntimeError("a stored event can't be read") from error
-        state = contribution_of(envelope, event.key)
-        if state is not None:
-            contributions.append(Contribution(event.tenant, event.stream, state))
-        if time.perf_counter() - let_in_at > _LONGEST_TURN_SECONDS:
-            await asyncio.sleep(0)
-            let_in_at = time.perf_counter()
-    return contributions
 
 
 class Projector:
@@ -178,7 +166,7 @@ class Projector:
             while self._pending or self._spilled_to:
                 try:
                     await self._step()
-                except PyMongoError as error:
+                except (PyMongoError, NewerVersionError) as error:
                     _log.warning("projection failed", error=type(error).__name__)
                     await asyncio.sleep(_PAUSE_SECONDS)
                 self._measure()
@@ -220,8 +208,8 @@ class Projector:
                 for ended in await self._workers.ended():
                     if self._is_due(ended, looks):
                         await self._take_over(ended)
-            except PyMongoError as error:
-                _log.warning("lease not renewed", error=type(error).__name__)
+            except (PyMongoError, NewerVersionError) as error:
+                _log.warning("lease not renewed or nothing taken over", error=type(error).__name__)
             await asyncio.sleep(RENEWAL_SECONDS)
 
     async def _give_up_retired(self) -> None:
@@ -247,6 +235,8 @@ class Projector:
         after, projected = ended.checkpoint, 0
         while found := await self._events.of_worker(ended.id, after=after, limit=_BATCH_EVENTS):
             await self._projection.project([event for _, event in found])
+            if __debug__:
+                reach("projection.taken_over")
             TAKEN_OVER.inc(len(found))
             after, projected = found[-1][0], projected + len(found)
             await self._registration.renew(self.checkpoint)

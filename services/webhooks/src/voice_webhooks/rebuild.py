@@ -19,12 +19,12 @@ from pymongo import DeleteOne, ReplaceOne
 
 from voice_common.mongo import Database, Session, in_transaction
 from voice_common.store.conversations import CONVERSATIONS, conversation_document
-from voice_common.store.events import EventStore, StoredEvent, event_key
+from voice_common.store.events import EventStore, event_key
 from voice_common.store.keys import pages
-from voice_common.store.state import CallState
 from voice_common.times import HOUR_MS
-from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, Alias, Parked, figures_of
-from voice_webhooks.projector import Projection, contributions_of
+from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of
+from voice_webhooks.projection.recompute import Recompute
+from voice_webhooks.projector import Projection
 
 _CHUNK = 100
 Progress = Callable[[str, int], None]
@@ -128,57 +128,18 @@ class Rebuild:
 
     async def _conversation(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
         tenant, name = old["_id"]["tenant"], old["_id"]["session"]
-        state = await self._state_of(session, tenant, f"session:{name}")
-        if state is None:
-            return None
-        joined: set[str] = set()
-        asked: frozenset[str] = frozenset()
-        while new_ids := state.ids - asked:
-            asked |= new_ids
-            keys = [{"tenant": tenant, "id": id_} for id_ in new_ids]
-            aliases = self._database[ALIASES].find({"_id": {"$in": keys}}, session=session)
-            streams = {stream async for alias in aliases for stream in alias["parked"]}
-            for stream in sorted(streams - joined):
-                parked = await self._state_of(session, tenant, stream)
-                if parked is not None and parked.ids & state.ids:
-                    joined.add(stream)
-                    state = state.join(parked)
-        return conversation_document(tenant, name, state)
+        state = await Recompute(self._database, session).conversation(tenant, name)
+        return None if state is None else conversation_document(tenant, name, state)
 
     async def _parked(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
         tenant, stream = old["_id"]["tenant"], old["_id"]["stream"]
-        state = await self._state_of(session, tenant, stream)
-        if state is None:
-            return None
-        keys = [{"tenant": tenant, "id": id_} for id_ in state.ids]
-        aliases = self._database[ALIASES].find({"_id": {"$in": keys}}, session=session)
-        named = {name async for alias in aliases for name in alias["sessions"]}
-        sessions = {name for name, ids in (await self._ids_of(session, tenant, named)).items() if ids & state.ids}
-        return Parked(state, sessions).to_document(tenant, stream)
+        parked = await Recompute(self._database, session).parked(tenant, stream)
+        return None if parked is None else parked.to_document(tenant, stream)
 
     async def _alias(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
         tenant, id_ = old["_id"]["tenant"], old["_id"]["id"]
-        sessions = {name for name, ids in (await self._ids_of(session, tenant, old["sessions"])).items() if id_ in ids}
-        keys = [{"tenant": tenant, "stream": stream} for stream in old["parked"]]
-        found = self._database[PARKED].find({"_id": {"$in": keys}}, session=session)
-        parked = {document["_id"]["stream"] async for document in found if id_ in document["state"]["ids"]}
-        return Alias(sessions, parked).to_document(tenant, id_) if sessions or parked else None
-
-    async def _ids_of(
-        self, session: Session, tenant: str, names: Sequence[str] | set[str]
-    ) -> dict[str, frozenset[str]]:
-        keys = [{"tenant": tenant, "session": name} for name in names]
-        found = self._database[CONVERSATIONS].find({"_id": {"$in": keys}}, {"state.ids": 1}, session=session)
-        return {document["_id"]["session"]: frozenset(document["state"]["ids"]) async for document in found}
-
-    async def _state_of(self, session: Session, tenant: str, stream: str) -> CallState | None:
-        stored: list[StoredEvent] = [
-            event async for event in self._events.of_streams(tenant, [stream], session=session)
-        ]
-        state: CallState | None = None
-        for contribution in await contributions_of(stored):
-            state = contribution.state if state is None else state.join(contribution.state)
-        return state
+        alias = await Recompute(self._database, session).alias(tenant, id_, old["sessions"], old["parked"])
+        return None if alias is None else alias.to_document(tenant, id_)
 
     async def _mark_hours(self, _after: Mapping[str, str] | None) -> None:
         """Mark every hour that has a conversation or a rollup, so that the rollups are made again too."""

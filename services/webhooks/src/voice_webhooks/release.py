@@ -9,6 +9,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from voice_common.errors import Unavailable
+from voice_common.faults import reach
 from voice_common.store.envelope import read_envelope
 from voice_common.store.events import StoredEvent
 from voice_common.store.tenants import Claim, Directory
@@ -112,4 +113,6 @@ class Releaser:
                 body,
             )
         )
+        if __debug__:
+            reach("release.stored")
         await self._quarantine.remove([held.id])

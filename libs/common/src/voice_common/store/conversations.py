@@ -58,3 +58,4 @@ async def create_conversation_indexes(database: Database) -> None:
         [("_id.tenant", 1), ("phase", 1), ("started_at", -1), ("_id.session", 1), ("newest_at", 1)], name="by_phase"
     )
     await conversations.create_index("_id.session", name="by_session")
+    await conversations.create_index("version", name="by_version")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,11 +88,9 @@ class EventStore:
         async for page in pages(self._events, prefix, after=after, size=size):
             yield [StoredEvent.from_document(document) for document in page]
 
-    async def of_streams(
-        self, tenant: str, streams: Collection[str], *, session: Session | None = None
+    async def of_stream(
+        self, tenant: str, stream: str, *, session: Session | None = None
     ) -> AsyncIterator[StoredEvent]:
-        """Give the events of some streams of a tenant, in no order."""
-        if streams:
-            ranges = [{"_id": within(tenant=tenant, stream=stream)} for stream in streams]
-            async for document in self._events.find({"$or": ranges}, session=session):
-                yield StoredEvent.from_document(document)
+        """Give the events of one stream of a tenant, by their id."""
+        async for document in self._events.find({"_id": within(tenant=tenant, stream=stream)}, session=session):
+            yield StoredEvent.from_document(document)

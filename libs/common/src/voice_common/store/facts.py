@@ -145,7 +145,8 @@ def legs_of(state: CallState) -> list[Leg]:
     if nameless is not None:
         only = next(iter(joined)) if len(joined) == 1 else ""
         joined[only] = joined[only].join(nameless) if only in joined else nameless
-    return list(joined.values())
+    # In the order of their ids: two legs that begin at once must not be told apart by the order of arrival.
+    return [joined[key] for key in sorted(joined)]
 
 
 def _lines_of(state: CallState, role: str) -> list[tuple[int, str, int, Line]]:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from voice_common.mongo import Database, Session
-from voice_common.store.conversations import CONVERSATIONS, conversation_document, conversation_key
+from voice_common.store.conversations import CONVERSATIONS, VERSION, conversation_document, conversation_key
 from voice_common.store.envelope import session_of
 from voice_common.store.state import CallState
+from voice_webhooks.projection.contributions import Contribution
 from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, Alias, Parked, figures_of
+from voice_webhooks.projection.recompute import Recompute
 
 Key = tuple[str, str]
 """A tenant and a session, stream or foreign id of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one event adds to one stream of a tenant."""
-
-    tenant: str
-    stream: str
-    state: CallState
+class NewerVersionError(Exception):
+    """A document was made by newer code: it is for workers of that code to go on with it."""
 
 
 class Batch:
@@ -56,11 +52,22 @@ class Batch:
             self._join_call(key, state)
         for key, state in parked.items():
             await self._join_parked(key, state)
+        await self._tie_news()
+        await self._write()
+
+    async def refresh(self, calls: Collection[Key], parked: Collection[Key]) -> None:
+        """Write documents again that older code made."""
+        await self._load_calls(calls)
+        await self._load_parked(parked)
+        self._changed_parked.update(parked)
+        await self._tie_news()
+        await self._write()
+
+    async def _tie_news(self) -> None:
         while news := self._news():
             await self._load_aliases({(tenant, id_) for (tenant, _), ids in news.items() for id_ in ids})
             for key, ids in news.items():
                 await self._announce(key, ids)
-        await self._write()
 
     def _join_call(self, key: Key, state: CallState) -> None:
         self._calls[key] = self._calls[key].join(state) if key in self._calls else state
@@ -113,16 +120,28 @@ class Batch:
         async for document in self._find(CONVERSATIONS, [conversation_key(*key) for key in missing]):
             key = (document["_id"]["tenant"], document["_id"]["session"])
             self._call_documents[key] = document
-            self._calls[key] = CallState.from_document(document["state"])
+            self._calls[key] = await self._state_of(document)
             self._announced[key[0], f"session:{key[1]}"] = self._calls[key].ids
         for key in missing:
             self._call_documents.setdefault(key, None)
+
+    async def _state_of(self, document: dict[str, Any]) -> CallState:
+        """Read a state; one that older code made is computed from its events again, as far as they are kept."""
+        if document["version"] > VERSION:
+            raise NewerVersionError
+        recomputed = None
+        if document["version"] < VERSION:
+            tenant, name = document["_id"].values()
+            recompute = Recompute(self._database, self._session)
+            of_call = "session" in document["_id"]
+            recomputed = await (recompute.conversation if of_call else recompute.stream)(tenant, name)
+        return CallState.from_document(document["state"]) if recomputed is None else recomputed
 
     async def _load_parked(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._parked]
         async for document in self._find(PARKED, [{"tenant": tenant, "stream": stream} for tenant, stream in missing]):
             key = (document["_id"]["tenant"], document["_id"]["stream"])
-            self._parked[key] = Parked(CallState.from_document(document["state"]), set(document["sessions"]))
+            self._parked[key] = Parked(await self._state_of(document), set(document["sessions"]))
             self._announced[key] = self._parked[key].state.ids
 
     async def _load_aliases(self, keys: Collection[Key]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voice_common.mongo import Database
-from voice_common.store.conversations import create_conversation_indexes
+from voice_common.store.conversations import VERSION, create_conversation_indexes
 from voice_common.store.facts import Phase
 from voice_common.store.state import CallState
 from voice_common.times import HOUR_MS
@@ -47,6 +47,7 @@ class Parked:
         """Give the parked state's document; equal ones give equal documents."""
         return {
             "_id": {"tenant": tenant, "stream": stream},
+            "version": VERSION,
             "sessions": sorted(self.sessions),
             "state": self.state.to_document(),
         }
@@ -72,3 +73,4 @@ async def create_projection_indexes(database: Database) -> None:
     """Make the indexes that the projection and the look-up of ties read by; safe to repeat."""
     await create_conversation_indexes(database)
     await database[ALIASES].create_index("_id.id", name="by_id")
+    await database[PARKED].create_index("version", name="by_version")
