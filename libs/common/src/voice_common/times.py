@@ -37,7 +37,7 @@ def to_ms(moment: datetime) -> int:
 def render_ms(ms: int) -> str:
     """Render milliseconds since the epoch: ``2025-01-15T10:00:00Z``, with milliseconds only when not zero."""
     seconds, millis = divmod(ms, 1000)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
     return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
 
 

@@ -14,10 +14,17 @@ from voice_common.web.render import render_errors
 SERVICE = web.AppKey("service", str)
 
 
-def make_app(service: str, *, middlewares: Iterable[Middleware] = (), max_body: int = 64 * 1024) -> web.Application:
+def make_app(
+    service: str,
+    *,
+    middlewares: Iterable[Middleware] = (),
+    max_body: int = 64 * 1024,
+    observer: Middleware = observe,
+) -> web.Application:
     """Make an application with request ids, logs, metrics, errors of the contract and the operators' routes.
 
-    `service` names it in logs and metrics; `max_body` is the largest request body in bytes.
+    `service` names it in logs and metrics; `max_body` is the largest request body in bytes; `observer` is what logs
+    and measures each request.
     Raises `RuntimeError` where aiohttp's C extensions are missing: the pure-Python parser is both slower and laxer.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy or (
@@ -25,7 +32,7 @@ def make_app(service: str, *, middlewares: Iterable[Middleware] = (), max_body: 
     ):
         message = "aiohttp's C extensions are missing"
         raise RuntimeError(message)
-    app = web.Application(middlewares=[observe, render_errors, *middlewares], client_max_size=max_body)
+    app = web.Application(middlewares=[observer, render_errors, *middlewares], client_max_size=max_body)
     app[SERVICE] = service
     app[HEALTH] = Health()
     app.on_response_prepare.append(stamp)

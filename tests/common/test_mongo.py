@@ -1,0 +1,100 @@
+"""Transactions run again on a new snapshot; an operation on a store that is down ends in time."""
+
+from __future__ import annotations
+
+import time
+
+import pymongo
+import pytest
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+
+from voice_common.mongo import Database, Session, connect, in_transaction, ping
+from voice_local.servers import free_port
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["insert_one", "insert_many"])
+async def test_what_another_writer_made_meanwhile_is_met_on_a_new_snapshot(
+    database: Database,
+    many: bool,  # noqa: FBT001 - a table
+) -> None:
+    things = database["things"]
+    await things.insert_one({"_id": "other"})
+    attempts = []
+
+    async def body(session: Session) -> str:
+        attempts.append(await things.find_one({"_id": "a"}, session=session))
+        if attempts[-1] is not None:
+            return "met"
+        await things.insert_one({"_id": "a", "by": "another"})
+        if many:
+            await things.insert_many([{"_id": "b"}, {"_id": "a"}], session=session)
+        else:
+            await things.insert_one({"_id": "a"}, session=session)
+        return "made"
+
+    assert await in_transaction(database.client, body) == "met"
+    assert attempts == [None, {"_id": "a", "by": "another"}]
+    assert await things.count_documents({}) == 2
+
+
+async def test_a_body_that_raises_leaves_nothing(database: Database) -> None:
+    things = database["things"]
+    await things.insert_one({"_id": "other"})
+
+    async def body(session: Session) -> None:
+        await things.insert_one({"_id": "a"}, session=session)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await in_transaction(database.client, body)
+    assert await things.count_documents({}) == 1
+
+
+async def test_a_transaction_reads_one_snapshot(database: Database) -> None:
+    things = database["things"]
+    await things.insert_one({"_id": 0})
+
+    async def body(session: Session) -> list[int]:
+        first = await things.count_documents({}, session=session)
+        await things.insert_one({"_id": 1})
+        return [first, await things.count_documents({}, session=session)]
+
+    assert await in_transaction(database.client, body) == [1, 1]
+
+
+async def test_another_bulk_error_is_raised_at_once(database: Database) -> None:
+    await database.create_collection("things", validator={"good": True})
+
+    async def body(session: Session) -> None:
+        await database["things"].insert_many([{"_id": 1}], session=session)
+
+    with pytest.raises((BulkWriteError, OperationFailure)) as refused:
+        await in_transaction(database.client, body)
+    assert not isinstance(refused.value, DuplicateKeyError)
+
+
+async def test_a_transaction_that_never_wins_ends_in_its_time(database: Database) -> None:
+    things = database["things"]
+    await things.insert_one({"_id": "a", "n": 0})
+
+    async def body(session: Session) -> None:
+        await things.find_one({"_id": "a"}, session=session)
+        await things.update_one({"_id": "a"}, {"$inc": {"n": 1}})
+        await things.update_one({"_id": "a"}, {"$inc": {"n": 1}}, session=session)
+
+    started = time.monotonic()
+    with pytest.raises(PyMongoError):
+        await in_transaction(database.client, body, seconds=0.5)
+    assert time.monotonic() - started < 5
+    with pymongo.timeout(20):  # what it held is free at last: the server ends a transaction that nobody goes on with
+        await things.update_one({"_id": "a"}, {"$set": {"n": -1}})
+    assert await things.find_one({"_id": "a"}) == {"_id": "a", "n": -1}
+
+
+async def test_an_operation_on_a_store_that_is_down_ends_in_time() -> None:
+    client = connect(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs0", timeout_seconds=0.5)
+    started = time.monotonic()
+    with pytest.raises(PyMongoError):
+        await ping(client["voice"])
+    assert time.monotonic() - started < 1.5
+    await client.close()
