@@ -1,14 +1,21 @@
-"""A load of prepared HTTP/1.1 requests over keep-alive connections, from this process, to loopback only."""
+"""Loads of prepared HTTP/1.1 requests over keep-alive connections, from this process, to loopback only.
+
+A parser of just what our own services answer: a load generator that took as long for a request as the server does
+would measure itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
 _HEAD_END = b"\r\n\r\n"
+_TICK = 0.002
+_OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +28,26 @@ class LoadResult:
     statuses: dict[int, int]
 
 
-class _Connection(asyncio.Protocol):
-    """Sends one request, waits for its whole answer, sends the next."""
+class _Client(asyncio.Protocol):
+    """A connection that has one request under way at most; `answered` is told each answer's latency and status."""
 
-    def __init__(self, requests: Iterator[bytes], done: Callable[[float, int], bool]) -> None:
-        self._requests = requests
-        self._done = done
+    def __init__(self) -> None:
         self._buffer = b""
         self._sent_at = 0.0
         self.transport: asyncio.Transport | None = None
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def answered(self, latency: float, status: int) -> None:
+        """Take note of an answer."""
+        raise NotImplementedError
+
+    def send(self, request: bytes) -> None:
+        """Send a request."""
+        assert self.transport is not None
+        self._sent_at = time.perf_counter()
+        self.transport.write(request)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's has another base
-        self._next()
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -47,28 +60,116 @@ class _Connection(asyncio.Protocol):
         if len(self._buffer) < head_end + 4 + length:
             return
         self._buffer = b""
-        if self._done(time.perf_counter() - self._sent_at, int(head[9:12])):
+        self.answered(time.perf_counter() - self._sent_at, int(head[9:12]))
+
+
+class _Greedy(_Client):
+    """Sends the next request as soon as the last one is answered."""
+
+    def __init__(self, requests: Iterator[bytes], done: Callable[[float, int], bool]) -> None:
+        super().__init__()
+        self._requests = requests
+        self._done = done
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        self._next()
+
+    def answered(self, latency: float, status: int) -> None:
+        """Go on, or stop."""
+        if self._done(latency, status):
             self._next()
         else:
             self._finish()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Stop."""
         self._finish()
 
     def _next(self) -> None:
         request = next(self._requests, None)
         if request is None:
             self._finish()
-            return
-        self._sent_at = time.perf_counter()
-        assert self.transport is not None
-        self.transport.write(request)
+        else:
+            self.send(request)
 
     def _finish(self) -> None:
         if not self.finished.done():
             self.finished.set_result(None)
         if self.transport is not None:
             self.transport.close()
+
+
+class _Paced(_Client):
+    """Sends what it is given, and says when it is idle again."""
+
+    def __init__(self, idle: Callable[[_Paced, float, int], None]) -> None:
+        super().__init__()
+        self._idle = idle
+        self.request: tuple[int, bytes] = (0, b"")
+
+    def answered(self, latency: float, status: int) -> None:
+        """Say so."""
+        self._idle(self, latency, status)
+
+
+class PacedLoad:
+    """Sends requests at a steady rate, whatever the server does: what it can't take yet waits here.
+
+    `acknowledged` is called with each request's number once it is answered with 200; another answer sends it again.
+    `acks` are the seconds from when a request was due to its 200.
+    """
+
+    def __init__(self, port: int, *, connections: int, acknowledged: Callable[[int], None]) -> None:
+        self._port = port
+        self._connections = connections
+        self._acknowledged = acknowledged
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._due_at: dict[int, float] = {}
+        self._free: list[_Paced] = []
+        self.acks: list[float] = []
+        self.refused = 0
+
+    async def run(self, requests: list[bytes], rate: float) -> float:
+        """Send all requests, `rate` a second; give the seconds until the last was acknowledged."""
+        loop = asyncio.get_running_loop()
+        for _ in range(self._connections):
+            _, client = await loop.create_connection(lambda: _Paced(self._answered), "127.0.0.1", self._port)
+            self._free.append(client)
+        clients = list(self._free)
+        started, sent = time.perf_counter(), 0
+        while len(self.acks) < len(requests):
+            now = time.perf_counter()
+            for number in range(sent, min(len(requests), int((now - started) * rate) + 1)):
+                self._due_at[number] = now
+                self._waiting.append((number, requests[number]))
+                sent = number + 1
+            self._dispatch()
+            await asyncio.sleep(_TICK)
+        elapsed = time.perf_counter() - started
+        for client in clients:
+            assert client.transport is not None
+            client.transport.close()
+        return elapsed
+
+    def _dispatch(self) -> None:
+        while self._waiting and self._free:
+            client = self._free.pop()
+            client.request = self._waiting.popleft()
+            client.send(client.request[1])
+
+    def _answered(self, client: _Paced, _latency: float, status: int) -> None:
+        self._free.append(client)
+        if status == _OK:
+            number = client.request[0]
+            self.acks.append(time.perf_counter() - self._due_at.pop(number))
+            self._acknowledged(number)
+        else:
+            self.refused += 1
+            self._waiting.append(client.request)
+        self._dispatch()
 
 
 async def run_load(port: int, requests: Iterator[bytes], *, connections: int, seconds: float) -> LoadResult:
@@ -94,7 +195,7 @@ async def run_load(port: int, requests: Iterator[bytes], *, connections: int, se
     loop = asyncio.get_running_loop()
     protocols = []
     for _ in range(connections):
-        _, protocol = await loop.create_connection(lambda: _Connection(requests, done), "127.0.0.1", port)
+        _, protocol = await loop.create_connection(lambda: _Greedy(requests, done), "127.0.0.1", port)
         protocols.append(protocol)
     await asyncio.wait_for(asyncio.gather(*(protocol.finished for protocol in protocols)), seconds + 30)
     latencies.sort()

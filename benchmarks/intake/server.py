@@ -35,6 +35,7 @@ class NoIntake:
     """Answers at once; nothing is stored."""
 
     async def submit(self, _event: StoredEvent) -> Stored:
+        """Say that it was accepted."""
         return Stored.ACCEPTED
 
 
@@ -46,6 +47,7 @@ class InsertEach:
         self._seq = 0
 
     async def submit(self, event: StoredEvent) -> Stored:
+        """Insert it."""
         self._seq += 1
         try:
             await self._events.insert_one(event.to_document("each", self._seq))
@@ -55,6 +57,7 @@ class InsertEach:
 
 
 async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str) -> None:
+    """Serve one variant until the process is ended."""
     configure_logs("webhooks", "warning")
     client = connect(mongo_url, timeout_seconds=5, max_pool_size=200)
     database = client["voice"]

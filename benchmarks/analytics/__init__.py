@@ -1,0 +1,1 @@
+"""What an answer costs: rollups against MongoDB's own aggregation and DuckDB, on the same rows."""
