@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from voice_common.mongo import Client, Database, connect
 from voice_local.servers import Server, start_mongod, start_redis
 

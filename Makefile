@@ -1,0 +1,80 @@
+# Everything a developer and CI do here. `make` alone explains itself.
+PYTHON ?= python3
+PORT ?= 8080
+DATA_DIR ?= .voice
+BENCH ?=
+QUICK ?=
+ARGS ?=
+
+PACKAGES := libs/common services/gateway services/webhooks services/analytics services/recordings deploy/local
+SOURCES := $(wildcard libs services deploy/local tests benchmarks .ci)
+TYPED := libs services deploy/local tests .ci $(if $(wildcard benchmarks/*.py benchmarks/*/*.py),benchmarks)
+BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint type imports lock-check lock format settings bench clean
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  Variables: PORT=$(PORT) DATA_DIR=$(DATA_DIR) for run; ARGS='-k name' for test;"
+	@echo "  BENCH=name QUICK=1 for bench; PYTHON=$(PYTHON) for setup."
+
+setup: $(INSTALLED) ## Install everything into .venv
+	@echo "Everything is installed in .venv; next: make run"
+
+$(INSTALLED): requirements.lock $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "The Voice System needs Python 3.11 or newer; name one with: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) can't make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; }
+	@# uv comes out of the lock too and installs the rest in seconds; where it can't, pip does the same in a minute.
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	@if $(BIN)/pip install --quiet --require-hashes --no-deps -r .venv/uv.lock \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; then :; else \
+	  echo "uv could not install requirements.lock; pip tries" >&2; \
+	  $(BIN)/pip install --quiet --require-hashes -r requirements.lock; fi
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=--editable %)
+	@touch $@
+
+run: $(INSTALLED) ## Start the whole system with a demo tenant, until Ctrl-C
+	@exec $(BIN)/python deploy/local/foreground.py $(BIN)/voice up --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
+
+test: $(INSTALLED) ## Run all tests on a real MongoDB and a real Redis
+	@$(BIN)/pytest -m "not soak" $(ARGS)
+
+check: lint type imports lock-check ## Check style, types, imports and the lock
+
+lint: $(INSTALLED) ## Check style and format with ruff
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+
+type: $(INSTALLED) ## Check types with mypy --strict
+	@$(BIN)/mypy $(TYPED)
+
+imports: $(INSTALLED) ## Check who imports whom
+	@$(BIN)/lint-imports --no-cache
+
+lock-check: $(INSTALLED) ## Check that requirements.lock is what the packages declare
+	@$(BIN)/python .ci/lock.py --check
+
+lock: $(INSTALLED) ## Write requirements.lock from the packages' pyproject.toml (ARGS=--upgrade for newer versions)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/lock.py $(ARGS)
+
+format: $(INSTALLED) ## Format and sort what ruff can
+	@$(BIN)/ruff check --fix --quiet $(SOURCES) || true
+	@$(BIN)/ruff format $(SOURCES)
+
+settings: $(INSTALLED) ## Write the README's table of settings from the settings classes
+	@$(BIN)/python tests/settings_table.py
+
+bench: $(INSTALLED) ## Run the benchmarks, or one of them (BENCH=intake), shorter with QUICK=1
+	@for name in $(or $(BENCH),$(BENCHMARKS)); do \
+	  echo "== $$name"; QUICK=$(QUICK) $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
+
+clean: ## Remove .venv, caches and the local stack's data
+	rm -rf .venv .voice .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
