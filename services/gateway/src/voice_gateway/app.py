@@ -1,0 +1,197 @@
+"""The gateway, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import structlog
+from aiohttp import hdrs, web
+from pymongo.errors import PyMongoError
+
+from voice_common.identity import IdentitySigner
+from voice_common.mongo import Client, connect, ping
+from voice_common.settings import load
+from voice_common.store.tenants import TenantStore
+from voice_common.telemetry.logs import configure_logs
+from voice_common.web.app import make_app
+from voice_common.web.health import HEALTH
+from voice_gateway.access import AccessLog, observer
+from voice_gateway.addresses import ClientAddresses
+from voice_gateway.areas import ANALYTICS, CONVERSATIONS, RECORDINGS, ServiceName
+from voice_gateway.authentication import Authenticator
+from voice_gateway.cache import STALE_SECONDS, Cache
+from voice_gateway.cors import allow_origins
+from voice_gateway.edge import EdgeRunner, strict
+from voice_gateway.gate import ALLOWANCE, Gate
+from voice_gateway.handlers import CACHED, MAX_WEBHOOK, passed_on, report, webhook
+from voice_gateway.jwts import JwtVerifier
+from voice_gateway.limiter import Limiter
+from voice_gateway.memory_level import MemoryLevel
+from voice_gateway.metrics import TOKEN_CHANGES
+from voice_gateway.proxy import Proxy
+from voice_gateway.queries import REPORTS
+from voice_gateway.settings import MEBIBYTE, GatewaySettings
+from voice_gateway.shared_level import SharedLevel
+from voice_gateway.signing_keys import KeySet, OneKey
+from voice_gateway.tokens import TokenStore
+from voice_gateway.upstream import Patience, Service, make_session
+
+_log = structlog.get_logger("voice.gateway")
+_STORE_SECONDS = 2.0
+_WEBHOOK_PATIENCE = Patience(connect=0.5, first_byte=1.3, total=1.35)
+
+_RETRIED = frozenset({429, 503})
+_TOKEN_COUNT_SECONDS = 10.0
+
+LIMITER = web.AppKey("limiter", Limiter)
+
+
+async def application() -> EdgeRunner:
+    """Make the gateway as its environment says; gunicorn awaits this in each worker."""
+    settings = load(GatewaySettings)
+    configure_logs("gateway", settings.log_level)
+    return EdgeRunner(create_app(settings), drain_seconds=settings.drain_seconds)
+
+
+def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic) -> web.Application:
+    """Put the gateway together, in a running event loop; nothing connects before it starts.
+
+    `clock` (seconds) is what ages of remembered tokens are measured by.
+    """
+    access_log = AccessLog(enabled=settings.log_level in {"debug", "info"})
+    app = make_app(
+        "gateway",
+        middlewares=[strict(settings.metrics_port)],
+        max_body=MAX_WEBHOOK,
+        observer=observer(access_log),
+    )
+    session = make_session()
+    client = connect(settings.mongo_url, timeout_seconds=_STORE_SECONDS)
+    database = client[settings.mongo_database]
+    tokens = TokenStore(database)
+    keys = _keys(settings, session)
+    limiter = app[LIMITER] = Limiter(settings.redis_url, processes=settings.processes)
+    shared = SharedLevel(settings.redis_url, max_bytes=settings.cache_redis_mb * MEBIBYTE, keep_seconds=STALE_SECONDS)
+    cache = Cache(MemoryLevel(settings.cache_memory_mb * MEBIBYTE), shared)
+    addresses = ClientAddresses(settings.trusted_proxies)
+    authenticator = Authenticator(tokens, TenantStore(database), _verifier(settings, keys), clock=clock)
+    gate = Gate(authenticator, limiter, addresses)
+    proxy = Proxy(IdentitySigner(settings.identity_private_key), addresses)
+
+    resources = _add_routes(app, settings, session, gate, cache, proxy)
+    if settings.cors_origins:
+        allow_origins(app, resources, settings.cors_origins)
+    app.on_response_prepare.append(_dress(vary_by_origin=bool(settings.cors_origins)))
+    app[HEALTH].add("mongo", lambda: ping(database))
+
+    tasks: list[Coroutine[Any, Any, None]] = [limiter.run(), shared.run(), tokens.keep_index(), _count_changes(tokens)]
+    if isinstance(keys, KeySet):
+        tasks.append(keys.run())
+    app.cleanup_ctx.append(_background(tasks, session, client))
+
+    async def flush(_app: web.Application) -> None:
+        access_log.flush()
+
+    app.on_cleanup.append(flush)
+    return app
+
+
+def _keys(settings: GatewaySettings, session: aiohttp.ClientSession) -> KeySet | OneKey | None:
+    if settings.jwt_jwks_url is not None:
+        return KeySet(settings.jwt_jwks_url, session)
+    return None if settings.jwt_public_key is None else OneKey(settings.jwt_public_key)
+
+
+def _verifier(settings: GatewaySettings, keys: KeySet | OneKey | None) -> JwtVerifier | None:
+    if keys is None or settings.jwt_issuer is None:
+        return None
+    return JwtVerifier(
+        keys,
+        issuer=settings.jwt_issuer,
+        audiences=settings.jwt_audience,
+        tenant_claim=settings.jwt_tenant_claim,
+    )
+
+
+def _add_routes(
+    app: web.Application,
+    settings: GatewaySettings,
+    session: aiohttp.ClientSession,
+    gate: Gate,
+    cache: Cache,
+    proxy: Proxy,
+) -> list[web.AbstractResource]:
+    analytics = Service(ServiceName.ANALYTICS, settings.analytics_url, session)
+    recordings = Service(ServiceName.RECORDINGS, settings.recordings_url, session)
+    webhooks = Service(ServiceName.WEBHOOKS, settings.webhooks_url, session, patience=_WEBHOOK_PATIENCE)
+    to_recordings = passed_on(proxy, recordings)
+    routes = {kind.path: gate.guard(ANALYTICS, report(cache, proxy, analytics, kind)) for kind in REPORTS}
+    routes["/api/voice/recordings/{id:[^/]+}"] = gate.guard(RECORDINGS, to_recordings)
+    for path in ("/api/conversations", "/api/conversations/{id:[^/]+}", "/api/conversations/{id:[^/]+}/messages"):
+        routes[path] = gate.guard(CONVERSATIONS, to_recordings)
+    resources: list[web.AbstractResource] = []
+    for path, handler in routes.items():
+        resource = app.router.add_resource(path)
+        resource.add_route(hdrs.METH_GET, handler)
+        resource.add_route(hdrs.METH_HEAD, handler)
+        resources.append(resource)
+    to_webhooks = webhook(proxy, webhooks)
+    for path in ("/api/webhooks/telnyx/voice", "/api/webhooks/telnyx/voice/conversational-ai"):
+        app.router.add_post(path, to_webhooks)
+    return resources
+
+
+def _dress(*, vary_by_origin: bool) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def dress(request: web.Request, response: web.StreamResponse) -> None:
+        """Put on a response what every one has: the caller's limits, and no caching where none was allowed."""
+        allowance = request.get(ALLOWANCE)
+        if allowance is not None:
+            allowance.put_into(response.headers)
+        if response.headers.get(hdrs.CONNECTION) == "close":
+            response.force_close()  # a body that was refused is not read: what follows it is no request
+        if response.status in _RETRIED and hdrs.RETRY_AFTER not in response.headers:
+            response.headers[hdrs.RETRY_AFTER] = "1"
+        if CACHED not in request:
+            response.headers[hdrs.CACHE_CONTROL] = "private, no-store"
+            response.headers.popall("CDN-Cache-Control", None)
+            if vary_by_origin:
+                response.headers[hdrs.VARY] = "Origin"
+
+    return dress
+
+
+async def _count_changes(tokens: TokenStore) -> None:
+    """Show what commands counted: they end before anybody can read a metric of theirs."""
+    while True:
+        with suppress(PyMongoError):
+            for change, count in (await tokens.changes()).items():
+                TOKEN_CHANGES.labels(change).set(count)
+        await asyncio.sleep(_TOKEN_COUNT_SECONDS)
+
+
+def _background(
+    coroutines: Iterable[Coroutine[Any, Any, None]], session: aiohttp.ClientSession, client: Client
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def background(_app: web.Application) -> AsyncIterator[None]:
+        tasks = {asyncio.create_task(coroutine) for coroutine in coroutines}
+        for task in tasks:
+            task.add_done_callback(_note_end)
+        yield
+        while tasks:  # a cancellation can be lost in a driver that turns it into an error of its own
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.5)
+        await session.close()
+        await client.close()
+
+    return background
+
+
+def _note_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a background task ended", error=repr(error))

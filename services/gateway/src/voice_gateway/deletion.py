@@ -1,0 +1,58 @@
+"""Deleting a tenant: its access at once, then its data, then its id is free again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from voice_common.mongo import Database
+from voice_common.store.keys import within
+from voice_common.store.tenants import DIRECTORY_MAX_AGE, TenantStore
+from voice_gateway.recall import MAX_AGE
+
+COLLECTIONS = (
+    "events",
+    "conversations",
+    "parked",
+    "aliases",
+    "retired",
+    "set_aside",
+    "rollups",
+    "dirty_hours",
+    "horizons",
+)
+"""What holds a tenant's data; every key there begins with the tenant."""
+
+SETTLING = 0.05
+"""Seconds added to the age of what may be cached, for clocks that tick differently."""
+
+_BATCH = 1000
+
+
+async def delete_tenant(database: Database, tenant: str) -> int:
+    """Delete a tenant with all of its data; give how many documents that were.
+
+    Returns when no process remembers the tenant any more, so that its id can be used again without any of them
+    taking the new one for the old. Repeating it is safe. Raises `UnknownTenantError`.
+    """
+    store = TenantStore(database)
+    await store.mark_deleted(tenant)
+    fresh_at = asyncio.get_running_loop().time() + max(DIRECTORY_MAX_AGE, MAX_AGE) + SETTLING
+    await asyncio.sleep(DIRECTORY_MAX_AGE + SETTLING)  # from now on nobody stores anything of it
+    deleted = 0
+    while found := sum([await _delete_batches(database, name, tenant) for name in COLLECTIONS]):
+        deleted += found  # a batch that was under way can land behind us: until nothing is left
+    await asyncio.sleep(max(0.0, fresh_at - asyncio.get_running_loop().time()))
+    await store.forget(tenant)
+    return deleted
+
+
+async def _delete_batches(database: Database, name: str, tenant: str) -> int:
+    """Delete a tenant's documents of one collection, some at a time so that no call outlives its time-out."""
+    deleted = 0
+    while keys := [
+        document["_id"]
+        async for document in database[name].find({"_id": within(tenant=tenant)}, {"_id": 1}).limit(_BATCH)
+    ]:
+        result = await database[name].delete_many({"_id": {"$in": keys}})
+        deleted += result.deleted_count
+    return deleted

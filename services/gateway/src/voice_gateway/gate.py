@@ -1,0 +1,88 @@
+"""The way in: authenticate, count against the limits, check the scope. In this order, for every route of a tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from voice_common.errors import BadRequest, Forbidden, TooManyRequests, missing_tenant_context
+from voice_common.web.observe import TENANT
+from voice_gateway import audit
+from voice_gateway.addresses import ClientAddresses
+from voice_gateway.allowance import Allowance
+from voice_gateway.areas import Area
+from voice_gateway.authentication import Authenticator, Principal, RefusedError
+from voice_gateway.limiter import Limiter
+
+FAILURES_PER_MINUTE = 30
+"""How many requests of one address may fail to authenticate in any 60 s."""
+
+_SUSPECTS_AT_ONCE = 8
+
+ALLOWANCE = web.RequestKey("allowance", Allowance)
+TenantHandler = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
+
+
+class Gate:
+    """Lets a tenant's requests in."""
+
+    def __init__(self, authenticator: Authenticator, limiter: Limiter, addresses: ClientAddresses) -> None:
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._addresses = addresses
+        self._suspects = asyncio.Semaphore(_SUSPECTS_AT_ONCE)
+
+    def guard(self, area: Area, handler: TenantHandler) -> Handler:
+        """Make `handler` one that only a tenant with the scope of `area` and something left of its limit reaches."""
+        scope = area.scope
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if request.body_exists:
+                raise BadRequest("A request of this kind has no body", headers={"Connection": "close"})
+            principal = await self._authenticated(request, area)
+            request[TENANT] = principal.tenant
+            allowance = await self._counted(request, area, principal)
+            if not allowance.decision.allowed:
+                raise TooManyRequests(headers={"Retry-After": str(allowance.retry_after)})
+            if scope not in principal.scopes:
+                address = self._address(request)
+                audit.scope_refused(area.name, scope, principal.tenant, principal.token, address)
+                raise Forbidden(f"Token lacks scope {scope}")
+            return await handler(request, principal)
+
+        return guarded
+
+    async def _authenticated(self, request: web.Request, area: Area) -> Principal:
+        headers = request.headers.getall(hdrs.AUTHORIZATION, ())
+        known = self._authenticator.known(headers)
+        if known is not None:
+            return known
+        try:
+            return await self._authenticator.authenticate(headers)
+        except RefusedError as refusal:
+            await self._slow_down(request, area, refusal.reason)
+            error = missing_tenant_context(area.name)
+            if refusal.sent:
+                error.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+            raise error from refusal
+
+    async def _slow_down(self, request: web.Request, area: Area, reason: str) -> None:
+        """Note a failure of the client's address; raise `TooManyRequests` where there were too many."""
+        address = self._address(request)
+        decision = await self._limiter.check(address, "failures", FAILURES_PER_MINUTE)
+        audit.authentication_failed(area.name, reason, address, slowed=not decision.allowed)
+        if not decision.allowed:
+            raise TooManyRequests(headers={"Retry-After": str(max(1, math.ceil(decision.free_in)))})
+
+    async def _counted(self, request: web.Request, area: Area, principal: Principal) -> Allowance:
+        limit = principal.limits.get(area.name, area.limit)
+        decision = await self._limiter.check(principal.tenant, area.name, limit)
+        allowance = request[ALLOWANCE] = Allowance(area.name, limit, decision)
+        return allowance
+
+    def _address(self, request: web.Request) -> str:
+        return self._addresses.of(request.remote, request.headers.getall(hdrs.X_FORWARDED_FOR, ()))

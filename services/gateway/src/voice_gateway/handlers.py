@@ -1,0 +1,141 @@
+"""What the routes do once a request is let in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from voice_common.errors import BadRequest, ContentTooLarge, Unavailable, VoiceError
+from voice_common.web.health import HEALTH
+from voice_common.web.render import json_response
+from voice_gateway.answers import Answer, choose_coding, none_match, now_us
+from voice_gateway.authentication import Principal
+from voice_gateway.cache import Cache, Fetched, Outcome, Question
+from voice_gateway.gate import ALLOWANCE, TenantHandler
+from voice_gateway.proxy import Proxy
+from voice_gateway.queries import Report, normal_form
+from voice_gateway.upstream import Service
+
+MAX_WEBHOOK = 1024 * 1024
+_WEBHOOK_SECONDS = 1.35
+"""Every webhook's answer must be out within 1.5 s (contract §8)."""
+
+CACHED = web.RequestKey("cached", bool)
+"""Set on a request that is answered with a report of the cache: such an answer alone may be kept by others."""
+
+VARY = "Authorization, Origin, Accept-Encoding"
+
+
+def passed_on(proxy: Proxy, service: Service) -> TenantHandler:
+    """Make a handler that passes a tenant's request on."""
+
+    async def handle(request: web.Request, principal: Principal) -> web.StreamResponse:
+        return await proxy.forward(request, service, principal)
+
+    return handle
+
+
+def report(cache: Cache, proxy: Proxy, service: Service, kind: Report) -> TenantHandler:
+    """Make a handler that answers a report of analytics, from the cache where it may."""
+
+    async def handle(request: web.Request, principal: Principal) -> web.StreamResponse:
+        form = normal_form(kind, request.raw_path.partition("?")[2])
+        if form is None:
+            return await proxy.forward(request, service, principal)
+        question = _question(request, principal, kind, form)
+        answer = cache.at_hand(question)
+        outcome = Outcome.HIT
+        if answer is None:
+            outcome, found = await cache.find(question, lambda: proxy.fetch(request, service, principal))
+            if isinstance(found, Fetched):
+                return web.Response(status=found.status, headers=found.headers, body=found.body)
+            answer = found
+        return await _rendered(request, cache, question, answer, outcome)
+
+    return handle
+
+
+def _question(request: web.Request, principal: Principal, kind: Report, form: str) -> Question:
+    directives = request.headers.get(hdrs.CACHE_CONTROL)
+    demands = set() if directives is None else {part.strip().lower() for part in directives.split(",")}
+    return Question(
+        f"{principal.tenant}:{principal.generation}:{form}",
+        principal.tenant,
+        kind.ttl,
+        request[ALLOWANCE].decision.refreshed,
+        no_cache="no-cache" in demands,
+        no_store="no-store" in demands,
+    )
+
+
+async def _rendered(
+    request: web.Request, cache: Cache, question: Question, answer: Answer, outcome: Outcome
+) -> web.Response:
+    accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
+    coding = None if accepted is None else choose_coding(accepted)
+    form = answer.form(coding)
+    if form is None and coding is not None:
+        form = await answer.encode(coding)
+        cache.grown(question, answer)
+    assert form is not None  # noqa: S101 - the plain form is always there
+    request[CACHED] = True
+    headers = {
+        hdrs.CACHE_CONTROL: f"public, max-age={question.ttl}",
+        "CDN-Cache-Control": "no-store",
+        "ETag": form.etag,
+        hdrs.VARY: VARY,
+        "X-Cache": str(outcome),
+    }
+    if outcome is not Outcome.MISS:
+        headers[hdrs.AGE] = str(answer.age(now_us()))
+    wanted = request.headers.getall(hdrs.IF_NONE_MATCH, None)
+    if wanted is not None and none_match(wanted, form.etag):
+        return web.Response(status=304, headers=headers)
+    if form.coding is not None:
+        headers[hdrs.CONTENT_ENCODING] = form.coding
+    headers[hdrs.CONTENT_TYPE] = "application/json; charset=utf-8"
+    return web.Response(body=form.body, headers=headers)
+
+
+def webhook(proxy: Proxy, service: Service) -> Handler:
+    """Make the handler of webhooks: no token, no tenant, no limit; an answer within 1.5 s, whatever happens.
+
+    Whatever went wrong on this side is a 503, so that Telnyx sends the event again.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(_WEBHOOK_SECONDS):
+                body = await read_limited(request, MAX_WEBHOOK)
+                return await proxy.forward(request, service, None, body)
+        except TimeoutError as error:
+            raise Unavailable from error
+        except web.RequestPayloadError as error:
+            raise BadRequest("Malformed request body", headers={"Connection": "close"}) from error
+        except VoiceError as error:
+            if error.status >= 500:  # noqa: PLR2004 - a server's error
+                raise Unavailable from error
+            raise
+
+    return handle
+
+
+async def read_limited(request: web.Request, limit: int) -> bytes:
+    """Read a body; raise `ContentTooLarge` as soon as more than `limit` bytes are announced or there."""
+    if request.content_length is not None and request.content_length > limit:
+        raise ContentTooLarge(headers={"Connection": "close"})
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise ContentTooLarge(headers={"Connection": "close"})
+    return bytes(body)
+
+
+async def brief_readiness(request: web.Request) -> web.Response:
+    """Say whether the gateway can serve, and nothing else."""
+    if await request.app[HEALTH].is_ready():
+        return json_response({"status": "ok"})
+    return json_response({"status": "unavailable"}, status=503, headers={"Retry-After": "1"})

@@ -1,0 +1,68 @@
+"""Which headers pass the gateway: what belongs to one hop, or is the gateway's to say, does not."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+
+from multidict import CIMultiDict
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_SENT = _HOP_BY_HOP | {
+    "host",
+    "content-length",
+    "expect",
+    "authorization",
+    "cookie",
+    "forwarded",
+    "x-real-ip",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+}
+_NOT_GIVEN = _HOP_BY_HOP | {"date", "server", "x-request-id", "content-length", "set-cookie"}
+_OWN_PREFIXES = ("x-voice-", "x_voice_", "x-forwarded-")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+Pairs = Iterable[tuple[str, str]]
+
+
+def _named(value: str) -> set[str]:
+    return {name.strip().lower() for name in value.split(",")}
+
+
+def to_service(received: Pairs, connection: str | None) -> CIMultiDict[str]:
+    """Give those headers of a request that a service may see; `connection` is its ``Connection`` header."""
+    dropped = _NOT_SENT if connection is None else _NOT_SENT | _named(connection)
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in received:
+        lower = name.lower()
+        if lower not in dropped and not lower.startswith(_OWN_PREFIXES):
+            headers.add(name, value)
+    return headers
+
+
+def to_client(received: Pairs, connection: str | None) -> CIMultiDict[str]:
+    """Give those headers of a service's answer that the client may see."""
+    dropped = _NOT_GIVEN if connection is None else _NOT_GIVEN | _named(connection)
+    return CIMultiDict((name, value) for name, value in received if name.lower() not in dropped)
+
+
+def traceparent_of(received: str | None) -> tuple[str, bool]:
+    """Give the W3C trace context to send on, and whether it is the client's own."""
+    if received is not None and _TRACEPARENT.fullmatch(received):
+        return received, True
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00", False

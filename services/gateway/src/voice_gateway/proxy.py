@@ -1,0 +1,156 @@
+"""Passing a request on to a service and its answer back, as a stream."""
+
+from __future__ import annotations
+
+import orjson
+import structlog
+from aiohttp import ClientResponse, hdrs, web
+from multidict import CIMultiDict
+
+from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
+from voice_common.identity import IDENTITY_HEADER, Identity, IdentitySigner
+from voice_common.web.observe import REQUEST_ID_HEADER, request_id_of
+from voice_common.web.render import error_response
+from voice_gateway.addresses import ClientAddresses
+from voice_gateway.authentication import Principal
+from voice_gateway.cache import Fetched
+from voice_gateway.headers import to_client, to_service, traceparent_of
+from voice_gateway.upstream import Service
+
+_AT_ONCE = 64 * 1024
+_LARGEST_WHOLE = 64 * 1024 * 1024
+_JSON = "application/json"
+_ERRORS: dict[int, VoiceError] = {502: BadGateway(), 503: Unavailable(), 504: GatewayTimeout()}
+_SENTENCES = {404: "Not found", 405: "Method not allowed", 413: "Request body is too large"}
+
+
+class ClientLeftError(ConnectionResetError):
+    """The client is gone; there is nobody to answer."""
+
+
+class Proxy:
+    """Speaks to services in a caller's name."""
+
+    def __init__(self, signer: IdentitySigner, addresses: ClientAddresses) -> None:
+        self._signer = signer
+        self._addresses = addresses
+
+    async def forward(
+        self, request: web.Request, service: Service, principal: Principal | None, body: bytes | None = None
+    ) -> web.StreamResponse:
+        """Pass a request on and its answer back; `principal` is whose name it goes in (nobody's for a webhook)."""
+        headers = self._headers(request, service, principal)
+        async with service.ask(request.method, request.raw_path, headers, body) as answer:
+            if answer.status == 401 and principal is not None:  # noqa: PLR2004 - it is the gateway it does not know
+                raise BadGateway
+            if answer.status >= 400:  # noqa: PLR2004 - an error
+                return await _error(answer)
+            return await _stream(request, answer)
+
+    async def fetch(self, request: web.Request, service: Service, principal: Principal) -> Fetched:
+        """Ask for the same as `request`, by GET, and give the whole answer; nothing depends on the client's stay."""
+        headers = self._headers(request, service, principal)
+        for name in (hdrs.ACCEPT_ENCODING, hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.RANGE, hdrs.CACHE_CONTROL):
+            headers.popall(name, None)
+        async with service.ask("GET", request.raw_path, headers) as answer:
+            if answer.status == 401:  # noqa: PLR2004 - it is the gateway it does not know
+                raise BadGateway
+            if answer.status >= 400:  # noqa: PLR2004 - an error
+                error = await _error(answer)
+                return Fetched(error.status, bytes(error.body), error.headers)  # type: ignore[arg-type]
+            body = await _whole(answer)
+            if answer.status != 200 or not _is_json(answer):  # noqa: PLR2004 - a report is a 200 of JSON
+                raise BadGateway
+            return Fetched(answer.status, body, {})
+
+    def _headers(self, request: web.Request, service: Service, principal: Principal | None) -> CIMultiDict[str]:
+        received = request.headers
+        headers = to_service(received.items(), received.get(hdrs.CONNECTION))
+        request_id = request_id_of(request)
+        scopes = frozenset[str]() if principal is None else principal.scopes
+        tenant = None if principal is None else principal.tenant
+        headers[IDENTITY_HEADER] = self._signer.sign(Identity(tenant, scopes, request_id), service.name)
+        headers[REQUEST_ID_HEADER] = request_id
+        peer = request.remote
+        trusted = self._addresses.trusts_peer(peer)
+        before = received.getall(hdrs.X_FORWARDED_FOR, ()) if trusted else ()
+        headers[hdrs.X_FORWARDED_FOR] = ", ".join((*before, peer or "unknown"))
+        headers[hdrs.X_FORWARDED_HOST] = (trusted and received.get(hdrs.X_FORWARDED_HOST)) or request.host
+        headers[hdrs.X_FORWARDED_PROTO] = (trusted and received.get(hdrs.X_FORWARDED_PROTO)) or request.scheme
+        if tenant is not None:
+            structlog.contextvars.bind_contextvars(tenant=tenant)
+        headers["traceparent"], own = traceparent_of(received.get("traceparent"))
+        if own and "tracestate" in received:
+            headers["tracestate"] = ",".join(received.getall("tracestate"))
+        return headers
+
+
+async def _stream(request: web.Request, answer: ClientResponse) -> web.StreamResponse:
+    headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
+    length = answer.content_length
+    if request.method == hdrs.METH_HEAD or length == 0:
+        if length is not None:
+            headers[hdrs.CONTENT_LENGTH] = str(length)
+        return web.Response(status=answer.status, headers=headers)
+    if length is not None and length <= _AT_ONCE:
+        return web.Response(status=answer.status, headers=headers, body=await answer.read())
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    response.content_length = length
+    try:
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await _write(response, chunk)
+        await response.write_eof()
+    except ClientLeftError:
+        raise
+    except BaseException:
+        # The head is out: a second answer on this connection would be taken for the next request's.
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    return response
+
+
+async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+    try:
+        await response.write(chunk)
+    except ConnectionError as error:
+        raise ClientLeftError from error
+
+
+async def _error(answer: ClientResponse) -> web.Response:
+    """Give a service's error: unchanged where it is JSON, else in the contract's words."""
+    body = await _whole(answer, _AT_ONCE)
+    if _is_json(answer) and _is_object(body):
+        headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
+        return web.Response(status=answer.status, headers=headers, body=body)
+    return _error_of(answer.status)
+
+
+def _error_of(status: int) -> web.Response:
+    """Give the contract's error for a status that a service answered with."""
+    known = _ERRORS.get(status)
+    if known is not None:
+        return error_response(known.status, known.message, known.headers)
+    sentence = _SENTENCES.get(status, "Bad request" if status < 500 else VoiceError.message)  # noqa: PLR2004
+    return error_response(status, sentence)
+
+
+def _is_json(answer: ClientResponse) -> bool:
+    return answer.content_type == _JSON and hdrs.CONTENT_ENCODING not in answer.headers
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+async def _whole(answer: ClientResponse, limit: int = _LARGEST_WHOLE) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise BadGateway
+    return bytes(body)

@@ -1,0 +1,128 @@
+"""What the gateway is told: environment variables with the prefix ``VOICE_``."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from voice_common.settings import Ed25519Key, StoreSettings, Words
+
+MEBIBYTE = 1024 * 1024
+
+
+def _service_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        message = "must be an http(s) URL with a host and no path"
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+def _web_url(value: str | None) -> str | None:
+    if value is not None and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+        message = "must be an http(s) URL"
+        raise ValueError(message)
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        message = "must be a redis://, rediss:// or unix:// URL"
+        raise ValueError(message)
+    return value
+
+
+def _networks(values: list[str]) -> list[str]:
+    for value in values:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            message = "must be IP addresses or networks (10.0.0.0/8), separated by commas"
+            raise ValueError(message) from None
+    return values
+
+
+def _origins(values: list[str]) -> list[str]:
+    for value in values:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or value != f"{parts.scheme}://{parts.netloc}":
+            message = "must be origins (https://app.example.com), separated by commas; * is not one"
+            raise ValueError(message)
+    return values
+
+
+def _public_key(value: str | None) -> str | None:
+    if value is None:
+        return None
+    text = value.replace("\\n", "\n")
+    try:
+        load_pem_public_key(text.encode())
+    except ValueError:
+        message = "must be a public key in PEM"
+        raise ValueError(message) from None
+    return text
+
+
+ServiceUrl = Annotated[str, AfterValidator(_service_url)]
+
+
+class GatewaySettings(StoreSettings):
+    """All settings of the gateway."""
+
+    port: int = Field(8080, ge=0, le=65535, description="public port of the gateway")
+    metrics_port: int = Field(
+        9080, ge=0, le=65535, description="second, internal port of the gateway: /livez, /readyz, /metrics"
+    )
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(
+        "redis://127.0.0.1:6379/0", description="Redis for rate limits and the shared cache", repr=False
+    )
+    analytics_url: ServiceUrl = Field("http://127.0.0.1:8081", description="where the analytics service listens")
+    recordings_url: ServiceUrl = Field("http://127.0.0.1:8082", description="where the recordings service listens")
+    webhooks_url: ServiceUrl = Field("http://127.0.0.1:8083", description="where the webhooks service listens")
+    identity_private_key: Ed25519Key = Field(
+        description="private key of the internal identity (base64 of 32 bytes); the gateway's alone", repr=False
+    )
+    gateway_processes: int | None = Field(
+        None, ge=1, description="gateway processes over all replicas, for limits without Redis (default: VOICE_WORKERS)"
+    )
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = Field(
+        [], description="addresses or networks whose X-Forwarded-For is believed, separated by commas"
+    )
+    cors_origins: Annotated[Words, AfterValidator(_origins)] = Field(
+        [], description="origins that browsers may call from, separated by commas (none by default)"
+    )
+    jwt_jwks_url: Annotated[str | None, AfterValidator(_web_url)] = Field(
+        None, description="JWKS of the issuer of JWTs; JWTs are accepted when this or the public key is set"
+    )
+    jwt_public_key: Annotated[str | None, AfterValidator(_public_key)] = Field(
+        None, description="public key (PEM) of the issuer of JWTs"
+    )
+    jwt_issuer: str | None = Field(None, validate_default=True, description="required `iss` of JWTs")
+    jwt_audience: Words = Field([], validate_default=True, description="accepted `aud` of JWTs, separated by commas")
+    jwt_tenant_claim: str = Field("tenant_id", min_length=1, description="claim of a JWT that names the tenant")
+    cache_memory_mb: int = Field(64, ge=1, le=65536, description="memory of each process's cache in MiB")
+    cache_redis_mb: int = Field(64, ge=1, le=65536, description="Redis memory of the shared cache in MiB")
+
+    @field_validator("jwt_issuer", "jwt_audience")
+    @classmethod
+    def _beside_a_key(cls, value: object, info: ValidationInfo) -> object:
+        if not value and (info.data.get("jwt_jwks_url") or info.data.get("jwt_public_key")):
+            message = "it must be set when VOICE_JWT_JWKS_URL or VOICE_JWT_PUBLIC_KEY is"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.port and self.port == self.metrics_port:
+            message = "VOICE_METRICS_PORT must differ from VOICE_PORT"
+            raise ValueError(message)
+        return self
+
+    @property
+    def processes(self) -> int:
+        """Gateway processes over all replicas."""
+        return self.gateway_processes or self.workers

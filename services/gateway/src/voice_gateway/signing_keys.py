@@ -1,0 +1,172 @@
+"""The public keys that JWTs are verified by: one from the settings, or a JWKS that is kept fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import jwt
+import orjson
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from voice_common.errors import Unavailable
+from voice_gateway.metrics import JWKS_REFRESHES
+
+_log = structlog.get_logger("voice.gateway.jwks")
+_MAX_DOCUMENT = 1024 * 1024
+_MIN_RSA_BITS = 2048
+_FETCH_SECONDS = 5.0
+
+
+class UnknownKeyError(Exception):
+    """No known key is the one that the token names."""
+
+
+class UnusableKeyError(Exception):
+    """A key is of no kind that verifies RS256, ES256 or EdDSA."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A public key and the one algorithm it verifies: the key decides, never the token."""
+
+    algorithm: str
+    key: Any
+
+
+def signing_key(key: object) -> SigningKey:
+    """Give the algorithm that goes with a public key; raise `UnusableKeyError` where none does."""
+    if isinstance(key, RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
+        return SigningKey("RS256", key)
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return SigningKey("ES256", key)
+    if isinstance(key, Ed25519PublicKey):
+        return SigningKey("EdDSA", key)
+    raise UnusableKeyError(type(key).__name__)
+
+
+class OneKey:
+    """The key of ``VOICE_JWT_PUBLIC_KEY`` (PEM)."""
+
+    def __init__(self, pem: str) -> None:
+        self._key = signing_key(load_pem_public_key(pem.encode()))
+
+    async def find(self, _kid: str | None) -> SigningKey:
+        """Give the key, whatever name the token has for it."""
+        return self._key
+
+
+class KeySet:
+    """A JWKS: refreshed every 5 minutes and on an unknown ``kid``, kept for an hour while its server is down."""
+
+    refresh_seconds = 300.0
+    retry_seconds = 15.0
+    unknown_kid_seconds = 30.0
+    keep_seconds = 3600.0
+
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._url = url
+        self._session = session
+        self._clock = clock
+        self._keys: Mapping[str | None, SigningKey] = {}
+        self._fetched_at: float | None = None
+        self._asked_for_kid_at: float | None = None
+        self._refresh: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Keep the keys fresh until cancelled."""
+        while True:
+            await self._refreshed()
+            stale = self._fetched_at is None or self._clock() - self._fetched_at >= self.refresh_seconds
+            await asyncio.sleep(self.retry_seconds if stale else self.refresh_seconds)
+
+    async def find(self, kid: str | None) -> SigningKey:
+        """Give the key named `kid` (the only one, for a token that names none).
+
+        Raises `UnknownKeyError`, and `Unavailable` where there is no key set to judge by.
+        """
+        key = self._known(kid)
+        if key is None and self._may_ask():
+            self._asked_for_kid_at = self._clock()
+            await self._refreshed()
+            key = self._known(kid)
+        if key is not None:
+            return key
+        if self._fetched_at is None or self._clock() - self._fetched_at > self.keep_seconds:
+            raise Unavailable
+        raise UnknownKeyError
+
+    def _known(self, kid: str | None) -> SigningKey | None:
+        if self._fetched_at is None or self._clock() - self._fetched_at > self.keep_seconds:
+            return None
+        if kid is None:
+            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        return self._keys.get(kid)
+
+    def _may_ask(self) -> bool:
+        asked = self._asked_for_kid_at
+        return asked is None or self._clock() - asked >= self.unknown_kid_seconds
+
+    async def _refreshed(self) -> None:
+        if self._refresh is None:
+            self._refresh = asyncio.create_task(self._fetch())
+        await asyncio.shield(self._refresh)
+
+    async def _fetch(self) -> None:
+        started = self._clock()
+        try:
+            async with asyncio.timeout(_FETCH_SECONDS), self._session.get(self._url, allow_redirects=False) as answer:
+                answer.raise_for_status()
+                self._keys = _read(await _limited(answer))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            JWKS_REFRESHES.labels("failed").inc()
+            _log.warning("JWKS can't be fetched", error=type(error).__name__)
+        else:
+            JWKS_REFRESHES.labels("ok").inc()
+            self._fetched_at = started
+        finally:
+            self._refresh = None
+
+
+async def _limited(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > _MAX_DOCUMENT:
+            message = "the JWKS is too large"
+            raise ValueError(message)
+    return bytes(body)
+
+
+def _read(body: bytes) -> dict[str | None, SigningKey]:
+    """Read a JWK Set (RFC 7517 §5): the keys that verify signatures; raise `ValueError` where it is none."""
+    document = orjson.loads(body)
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        message = "no JWK Set"
+        raise ValueError(message)  # noqa: TRY004 - as what can't be parsed at all
+    keys: dict[str | None, SigningKey] = {}
+    for entry in document["keys"]:
+        if (
+            not isinstance(entry, dict)
+            or entry.get("use", "sig") != "sig"
+            or entry.get("kty") not in {"RSA", "EC", "OKP"}
+        ):
+            continue  # RFC 7517 §5: keys that are not understood are passed over
+        kid = entry.get("kid")
+        try:
+            key = signing_key(jwt.PyJWK(entry).key)
+        except (jwt.PyJWTError, UnusableKeyError, ValueError):
+            continue
+        if entry.get("alg", key.algorithm) == key.algorithm and (kid is None or isinstance(kid, str)):
+            keys[kid] = key
+    return keys

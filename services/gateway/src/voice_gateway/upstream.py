@@ -1,0 +1,130 @@
+"""The services behind the gateway: each with time-outs, a bound on what is under way, and a circuit breaker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from multidict import CIMultiDict
+from yarl import URL
+
+from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
+from voice_gateway.areas import ServiceName
+from voice_gateway.breaker import Breaker
+from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
+
+_log = structlog.get_logger("voice.gateway.upstream")
+_SAFE = frozenset({"GET", "HEAD"})
+_RETRY_PAUSE = 0.1
+_POOL_KEEPS = 30.0
+"""Seconds that an idle connection is kept: less than the services keep theirs (75), so none is used as it closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a service may take, in seconds: to connect, to begin its answer, and to end it."""
+
+    connect: float = 1.0
+    first_byte: float = 10.0
+    total: float = 30.0
+
+
+def make_session() -> aiohttp.ClientSession:
+    """Make the one session of a process; the bulkheads bound its connections."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_POOL_KEEPS, ttl_dns_cache=10),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        timeout=aiohttp.ClientTimeout(total=None),
+        read_bufsize=256 * 1024,
+    )
+
+
+class Service:
+    """One service: asks it, and says what is wrong when it does not answer."""
+
+    def __init__(
+        self,
+        name: ServiceName,
+        url: str,
+        session: aiohttp.ClientSession,
+        *,
+        patience: Patience | None = None,
+        places: int = 512,
+    ) -> None:
+        self.name = name
+        self._url = url
+        self._session = session
+        self._patience = patience or Patience()
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._patience.connect)
+        self._places = places
+        self._breaker = Breaker(name)
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request (`target` as it came, not decoded) and give the answer as its head arrives.
+
+        Raises `Unavailable` (down, resting or full), `BadGateway` (it failed) or `GatewayTimeout` (too slow), also
+        when that shows only while the body is read. Leaving early ends the request at the service.
+        """
+        if self._places <= 0:
+            UPSTREAM_ERRORS.labels(self.name, "full").inc()
+            raise Unavailable
+        self._places -= 1
+        try:
+            with self._breaker.call() as call:
+                try:
+                    async with asyncio.timeout(self._patience.total):
+                        answer = await self._begin(method, target, headers, body)
+                        call.succeeded()
+                        async with answer:
+                            yield answer
+                except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
+                    call.failed()
+                    raise self._problem("down", Unavailable()) from error
+                except TimeoutError as error:
+                    call.failed()
+                    raise self._problem("slow", GatewayTimeout()) from error
+                except aiohttp.ClientError as error:
+                    call.failed()
+                    raise self._problem("failed", BadGateway()) from error
+        finally:
+            self._places += 1
+
+    async def _begin(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        async with asyncio.timeout(self._patience.first_byte):
+            try:
+                return await self._send(method, target, headers, body)
+            except aiohttp.ClientConnectionError as error:
+                if method not in _SAFE or isinstance(error, aiohttp.ServerTimeoutError):
+                    raise
+                UPSTREAM_RETRIES.labels(self.name).inc()
+                if isinstance(error, aiohttp.ClientConnectorError):
+                    await asyncio.sleep(_RETRY_PAUSE)  # refused: a restart takes a moment
+                return await self._send(method, target, headers, body)
+
+    async def _send(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None
+    ) -> aiohttp.ClientResponse:
+        return await self._session.request(
+            method,
+            URL(self._url + target, encoded=True),
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            timeout=self._timeout,
+        )
+
+    def _problem(self, reason: str, error: VoiceError) -> VoiceError:
+        UPSTREAM_ERRORS.labels(self.name, reason).inc()
+        _log.warning("service can't be used", dependency=self.name, reason=reason)
+        return error

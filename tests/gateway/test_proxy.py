@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from aiohttp import web
+from gateway_factories import CONVERSATIONS, Gateway, Handler, RunGateway, Services, make_token, says, until
+from multidict import CIMultiDict
+from yarl import URL
+
+from voice_common.errors import VoiceError
+from voice_common.mongo import Database
+from voice_gateway import upstream
+from voice_gateway.areas import ServiceName
+from voice_gateway.upstream import Patience, Service, make_session
+
+
+async def test_a_long_answer_is_streamed_as_it_comes(gateway: Gateway, services: Services, token: str) -> None:
+    let_go = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"X-Own": "1"})
+        await response.prepare(request)
+        await response.write(b"first")
+        await let_go.wait()
+        await response.write(b"x" * 300_000)
+        return response
+
+    services.recordings.answer = answer
+    headers = {"Authorization": f"Bearer {token}"}
+    async with gateway.session.get(gateway.url + CONVERSATIONS, headers=headers) as reply:
+        assert await reply.content.readany() == b"first"
+        let_go.set()
+        assert len(await reply.read()) == 300_000
+        assert reply.headers["X-Own"] == "1"
+        assert "X-RateLimit-Limit" in reply.headers
+
+
+async def test_the_service_is_let_go_when_the_client_leaves(gateway: Gateway, services: Services, token: str) -> None:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    services.recordings.answer = answer
+    task = asyncio.create_task(gateway.get(CONVERSATIONS, token))
+    await until(lambda: len(services.recordings.seen) == 1)
+    task.cancel()
+    await until(lambda: services.recordings.cancelled == 1)
+
+
+async def test_the_path_is_sent_on_as_it_came(gateway: Gateway, services: Services, token: str) -> None:
+    for target in ("/api/conversations/a%3Ab/messages?x=%2F..%2F&y=a%20b", "/api/conversations/%41%3a?z=a+b&&q"):
+        assert (await gateway.session.get(_raw(gateway, target), headers=_bearer(token))).status == 200
+        assert services.recordings.seen[-1].target == target
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _raw(gateway: Gateway, target: str) -> URL:
+    return URL(gateway.url + target, encoded=True)
+
+
+async def test_headers_of_one_hop_do_not_pass(gateway: Gateway, services: Services, token: str) -> None:
+    services.recordings.answer = says(200, {}, {
+        "Connection": "x-hop", "X-Hop": "1", "X-End": "2", "Keep-Alive": "timeout=5", "Set-Cookie": "a=b",
+        "Proxy-Authenticate": "Basic", "Server": "secret/1.0",
+    })  # fmt: skip
+    sent = {
+        "Connection": "x-mine, keep-alive", "X-Mine": "1", "X-End": "2", "TE": "trailers", "Proxy-Authorization": "x",
+        "Keep-Alive": "1", "X_Voice_Identity": "forged", "Forwarded": "for=1.1.1.1", "X-Real-IP": "1.1.1.1",
+    }  # fmt: skip
+    reply = await gateway.get(CONVERSATIONS, token, sent)
+    seen = services.recordings.seen[0].headers
+    assert seen["X-End"] == "2"
+    for name in ("X-Mine", "TE", "Proxy-Authorization", "Keep-Alive", "X_Voice_Identity", "Forwarded", "X-Real-IP"):
+        assert name not in seen, name
+    assert seen["X-Forwarded-Host"] == f"127.0.0.1:{gateway.port}"
+    assert seen["X-Forwarded-Proto"] == "http"
+    assert reply.headers["X-End"] == "2"
+    assert reply.headers["Server"] == "voice"
+    for name in ("X-Hop", "Keep-Alive", "Set-Cookie", "Proxy-Authenticate"):
+        assert name not in reply.headers, name
+
+
+async def test_forwarded_headers_of_a_trusted_proxy_are_continued(
+    run_gateway: RunGateway, services: Services, token: str
+) -> None:
+    async with run_gateway(trusted_proxies=["127.0.0.0/8"]) as gateway:
+        sent = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com"}
+        await gateway.get(CONVERSATIONS, token, sent)
+    seen = services.recordings.seen[0].headers
+    assert seen["X-Forwarded-For"] == "192.0.2.1, 127.0.0.1"
+    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-Host"]) == ("https", "api.example.com")
+
+
+async def test_trace_context_passes_or_is_made(gateway: Gateway, services: Services, token: str) -> None:
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await gateway.get(CONVERSATIONS, token, {"traceparent": good, "tracestate": "a=1"})
+    await gateway.get(CONVERSATIONS, token, {"traceparent": "00-0-0-00", "tracestate": "a=1"})
+    passed, made = (seen.headers for seen in services.recordings.seen)
+    assert (passed["traceparent"], passed["tracestate"]) == (good, "a=1")
+    assert made["traceparent"].startswith("00-")
+    assert made["traceparent"] != "00-0-0-00"
+    assert "tracestate" not in made
+
+
+async def test_a_services_json_error_passes_and_any_other_is_put_into_words(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    recording = {"recording": {"id": None, "available": False}}
+    services.recordings.answer = says(404, recording)
+    assert (await gateway.get("/api/voice/recordings/x", token)).json() == recording
+    for status, sentence in ((500, "Internal server error"), (502, "Service failed"), (404, "Not found")):
+        services.recordings.answer = _html(status)
+        reply = await gateway.get(CONVERSATIONS, token)
+        assert (reply.status, reply.json()) == (status, {"error": sentence})
+
+
+def _html(status: int) -> Handler:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text="<h1>stack trace</h1>", content_type="text/html")
+
+    return answer
+
+
+async def test_a_service_that_does_not_know_the_gateway_is_no_fault_of_the_token(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    services.recordings.answer = says(401, {"error": "Missing tenant context for conversations request"})
+    reply = await gateway.get(CONVERSATIONS, token)
+    assert (reply.status, reply.json()) == (502, {"error": "Service failed"})
+
+
+async def test_a_service_that_is_down_is_a_503_and_one_that_breaks_off_a_502(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    async def broken(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+        request.transport.close()
+        await asyncio.sleep(1)
+        return web.Response()
+
+    services.recordings.answer = broken
+    reply = await gateway.get(CONVERSATIONS, token)
+    assert (reply.status, reply.json()) == (502, {"error": "Service failed"})
+    await services.recordings.stop()
+    reply = await gateway.get(CONVERSATIONS, token)
+    assert (reply.status, reply.json()) == (503, {"error": "Service unavailable"})
+    assert reply.headers["Retry-After"] == "1"
+
+
+async def test_a_get_is_tried_once_more_on_a_connection_error(gateway: Gateway, services: Services, token: str) -> None:
+    async def drops_the_first(request: web.Request) -> web.StreamResponse:
+        if len(services.recordings.seen) == 1:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({"ok": True})
+
+    services.recordings.answer = drops_the_first
+    reply = await gateway.get(CONVERSATIONS, token)
+    assert (reply.status, reply.json()) == (200, {"ok": True})
+    assert len(services.recordings.seen) == 2
+
+
+async def test_a_client_that_never_reads_stops_the_flow_from_the_service(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    written = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while written < 200_000_000:
+            await response.write(b"x" * 65536)
+            written += 65536
+        return response
+
+    services.recordings.answer = endless
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+    writer.write(f"GET {CONVERSATIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    await reader.readline()
+    before = -1
+    deadline = time.monotonic() + 5
+    while before != written and time.monotonic() < deadline:
+        before = written
+        await asyncio.sleep(0.2)
+    assert before == written < 100_000_000
+    writer.transport.abort()
+
+
+async def _outcome(service: Service) -> int:
+    try:
+        async with service.ask("GET", "/x", CIMultiDict()) as answer:
+            await answer.read()
+            return answer.status
+    except VoiceError as error:
+        return error.status
+
+
+async def test_a_slow_service_is_a_504_and_a_full_bulkhead_a_503(services: Services) -> None:
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    services.recordings.answer = slow
+    async with make_session() as session:
+        patience = Patience(connect=0.2, first_byte=0.2, total=0.5)
+        service = Service(ServiceName.RECORDINGS, services.recordings.url, session, patience=patience, places=2)
+        outcomes = await asyncio.gather(*(_outcome(service) for _ in range(3)))
+        assert sorted(outcomes) == [503, 504, 504]
+
+
+async def test_a_circuit_opens_after_failures_and_one_probe_closes_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "_RETRY_PAUSE", 0.0)
+    await services.recordings.stop()
+    async with make_session() as session:
+        service = Service(ServiceName.RECORDINGS, services.recordings.url, session)
+        assert [await _outcome(service) for _ in range(5)] == [503] * 5
+        assert service._breaker.is_open
+        await services.recordings.start()
+        assert await _outcome(service) == 503, "the circuit rests"
+        service._breaker._open_until = 0.0
+        outcomes = await asyncio.gather(*(_outcome(service) for _ in range(4)))
+        assert sorted(outcomes) == [200, 503, 503, 503], "one probe at a time"
+        assert await _outcome(service) == 200
+
+
+async def test_a_403_never_reaches_the_service(
+    gateway: Gateway, services: Services, database: Database, tenant: str
+) -> None:
+    token = await make_token(database, tenant, ["analytics:read"])
+    assert (await gateway.get(CONVERSATIONS, token)).status == 403
+    assert services.recordings.seen == []
