@@ -1,4 +1,4 @@
-"""Starts a real mongod (a single-node replica set) and a real redis-server on loopback."""
+"""A real mongod (a single-node replica set) and a real redis-server on loopback: how to start them, when they serve."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
-from voice_common.serving import die_with_parent
 from voice_local.binaries import mongod, redis_server
+from voice_local.process import bound_to_parent, free_port
+
+__all__ = ["Server", "ServerError", "free_port", "start_mongod", "start_redis"]
 
 _ALREADY_INITIALISED = 23
 
@@ -41,67 +44,76 @@ class Server:
         self.process.wait()
 
 
-def free_port() -> int:
-    """Give a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def mongo_url(port: int) -> str:
+    """Give the URL of the mongod on a port."""
+    return f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
+
+
+def redis_url(port: int) -> str:
+    """Give the URL of the redis-server on a port."""
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def mongod_command(data: Path, port: int, *, cache_gb: float = 0.5) -> list[str]:
+    """Give the command of a mongod that keeps its data in `data`; raise `MissingBinaryError`."""
+    return [
+        mongod(), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0",
+        "--wiredTigerCacheSizeGB", str(cache_gb), "--oplogSize", "256", "--nounixsocket", "--quiet",
+        "--setParameter", "diagnosticDataCollectionEnabled=false",
+        "--setParameter", "transactionLifetimeLimitSeconds=5",
+    ]  # fmt: skip
+
+
+def redis_command(data: Path, port: int) -> list[str]:
+    """Give the command of a redis-server that holds what it is given until it ends; raise `MissingBinaryError`."""
+    return [
+        redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data), "--save", "",
+        "--appendonly", "no", "--maxmemory-policy", "noeviction",
+    ]  # fmt: skip
+
+
+def mongod_serves(port: int) -> bool:
+    """Make the mongod on a port a replica set of one where it is none yet; tell whether it is primary."""
+    url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    with pymongo.MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=100) as client:
+        try:
+            hello = client.admin.command("hello")
+            if hello.get("me") != f"127.0.0.1:{port}":
+                _initiate(client, port)
+                hello = client.admin.command("hello")
+            return bool(hello["isWritablePrimary"])
+        except PyMongoError:
+            return False
+
+
+def redis_serves(port: int) -> bool:
+    """Tell whether the redis-server on a port answers."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as link:
+            link.sendall(b"PING\r\n")
+            return link.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
 
 
 def start_mongod(data: Path, *, port: int | None = None, cache_gb: float = 0.5, seconds: float = 30.0) -> Server:
     """Start mongod on `data` as the replica set ``rs0`` of one node; return when it is primary."""
     data.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    url = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
-    server = Server(
-        url,
-        _spawn(
-            [
-                mongod(), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0",
-                "--wiredTigerCacheSizeGB", str(cache_gb), "--setParameter", "diagnosticDataCollectionEnabled=false",
-                "--oplogSize", "256", "--nounixsocket",
-            ],
-            data.parent / "mongod.log",
-        ),
-        port,
-    )  # fmt: skip
-    with pymongo.MongoClient(
-        f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=200
-    ) as client:
-        deadline = time.monotonic() + seconds
-        initiated = False
-        while True:
-            try:
-                if not initiated:
-                    initiated = _initiate(client, port)
-                if client.admin.command("hello")["isWritablePrimary"]:
-                    return server
-            except PyMongoError:
-                pass
-            _give_up_unless_alive("mongod", server, deadline, data.parent / "mongod.log")
-            time.sleep(0.02)
+    command = mongod_command(data, port, cache_gb=cache_gb)
+    return _started(
+        Server(mongo_url(port), _spawn(command, data.parent / "mongod.log"), port), mongod_serves, data, seconds
+    )
 
 
 def start_redis(data: Path, *, port: int | None = None, seconds: float = 10.0) -> Server:
     """Start redis-server on `data`; return when it answers. It never evicts what it holds."""
     data.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    server = Server(
-        f"redis://127.0.0.1:{port}/0",
-        _spawn(
-            [
-                redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data), "--save", "",
-                "--appendonly", "no", "--maxmemory-policy", "noeviction",
-            ],
-            data.parent / "redis.log",
-        ),
-        port,
-    )  # fmt: skip
-    deadline = time.monotonic() + seconds
-    while not _redis_answers(port):
-        _give_up_unless_alive("redis-server", server, deadline, data.parent / "redis.log")
-        time.sleep(0.02)
-    return server
+    command = redis_command(data, port)
+    return _started(
+        Server(redis_url(port), _spawn(command, data.parent / "redis.log"), port), redis_serves, data, seconds
+    )
 
 
 def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
@@ -112,11 +124,11 @@ def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - a system call and nothing else
+            preexec_fn=bound_to_parent(),  # noqa: PLW1509 - a system call and nothing else
         )
 
 
-def _initiate(client: pymongo.MongoClient[dict[str, object]], port: int) -> bool:
+def _initiate(client: pymongo.MongoClient[dict[str, object]], port: int) -> None:
     member = {"_id": 0, "host": f"127.0.0.1:{port}"}
     try:
         client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
@@ -128,23 +140,15 @@ def _initiate(client: pymongo.MongoClient[dict[str, object]], port: int) -> bool
             config["members"][0]["host"] = member["host"]
             config["version"] += 1
             client.admin.command("replSetReconfig", config, force=True)
-    return True
 
 
-def _redis_answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as link:
-            link.sendall(b"PING\r\n")
-            return link.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
-def _give_up_unless_alive(name: str, server: Server, deadline: float, log: Path) -> None:
-    if server.process.poll() is not None:
-        message = f"{name} ended with {server.process.returncode} while it started; see {log}"
-        raise ServerError(message)
-    if time.monotonic() > deadline:
-        server.stop()
-        message = f"{name} did not become ready in time; see {log}"
-        raise ServerError(message)
+def _started(server: Server, serves: Callable[[int], bool], data: Path, seconds: float) -> Server:
+    deadline = time.monotonic() + seconds
+    while not serves(server.port):
+        if server.process.poll() is not None:
+            raise ServerError(f"The server on {data} ended with {server.process.returncode} while it started")
+        if time.monotonic() > deadline:
+            server.stop()
+            raise ServerError(f"The server on {data} did not become ready in time")
+        time.sleep(0.02)
+    return server

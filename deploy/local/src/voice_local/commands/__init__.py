@@ -1,0 +1,1 @@
+"""Subcommands of `voice` that the local stack brings."""

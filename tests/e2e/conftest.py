@@ -1,0 +1,29 @@
+"""One running stack for all end-to-end tests; each test makes tenants of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from e2e_factories import RunningStack, World, open_database, start_stack
+
+from voice_local.servers import free_port
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    running = start_stack(tmp_path_factory.mktemp("stack") / "data", free_port(), "--no-demo", "--workers", "2")
+    try:
+        running.wait_for("ready")
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+async def world(stack: RunningStack) -> AsyncIterator[World]:
+    database = open_database(stack.described()["mongo_url"])
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        yield World(stack, database, session)
+    await database.client.close()

@@ -1,0 +1,182 @@
+"""``voice up`` from its start to its end: what it prints, writes, keeps and leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from e2e_factories import RunningStack, descendants, is_alive, run_voice, start_stack
+
+from voice_local.servers import Server, free_port
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def started() -> Iterator[list[RunningStack]]:
+    """The stacks that a test started; ended with it whatever happens."""
+    stacks: list[RunningStack] = []
+    yield stacks
+    for running in stacks:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+def pasted(said: str) -> dict[str, dict[str, int]]:
+    """Run the curl line that a stack printed, as a person would."""
+    line = next(line.split(maxsplit=1)[1] for line in said.splitlines() if line.startswith("try"))
+    output = subprocess.run(shlex.split(line), capture_output=True, check=True, timeout=10).stdout
+    answer: dict[str, dict[str, int]] = json.loads(output)
+    return answer
+
+
+def test_the_demo_survives_a_restart_and_nothing_is_left_running(data: Path, started: list[RunningStack]) -> None:
+    running = start_stack(data, free_port())
+    started.append(running)
+    said = running.wait_for("try ")
+    assert f"ready {running.base_url}" in said
+    first = pasted(said)
+    assert first["metrics"]["total_calls"] == 60
+    for secret in ("keys.json", "demo-token", "stack.json"):
+        assert stat.S_IMODE((data / secret).stat().st_mode) == 0o600
+
+    everything = descendants(running.process.pid)
+    assert len(everything) > 10
+    running.process.send_signal(signal.SIGINT)
+    running.process.send_signal(signal.SIGINT)
+    stopping = time.monotonic()
+    assert running.stop(signal.SIGINT) == 0
+    assert time.monotonic() - stopping < 20
+    assert not (data / "stack.json").exists()
+    assert not [pid for pid in everything if is_alive(pid)]
+
+    again = start_stack(data, running.port)
+    started.append(again)
+    said_again = again.wait_for("try ")
+    assert said_again.splitlines()[-3:] == said.splitlines()[-3:], "another token, or another curl line"
+    assert pasted(said_again) == first
+
+    everything = descendants(again.process.pid)
+    again.process.kill()
+    again.process.wait()
+    deadline = time.monotonic() + 5
+    while [pid for pid in everything if is_alive(pid)]:
+        assert time.monotonic() < deadline, "processes outlive a stack that was killed"
+        time.sleep(0.05)
+
+
+def test_the_stack_file_says_exactly_what_the_contract_says(stack: RunningStack) -> None:
+    document = stack.described()
+    assert document.keys() == {"base_url", "mongo_url", "redis_url", "services", "mongod_pid", "redis_pid"}
+    assert document["base_url"] == stack.base_url
+    assert document["services"].keys() == {"gateway", "analytics", "recordings", "webhooks"}
+    pids = [document["mongod_pid"], document["redis_pid"]]
+    for service in document["services"].values():
+        assert service.keys() == {"url", "metrics_url", "pid"}
+        pids.append(service["pid"])
+        with urlopen(service["metrics_url"], timeout=5) as response:
+            assert b"# TYPE" in response.read()
+        with urlopen(Request(f"{service['url']}/livez"), timeout=5) as response:
+            assert response.status == 200
+    assert all(is_alive(pid) for pid in pids)
+    assert all(os.getpgid(pid) == pid for pid in pids)
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(data: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = run_voice("up", "--port", str(port), "--data-dir", str(data), "--no-demo")
+    assert ended.returncode == 1
+    assert ended.stderr == f"voice: Port {port} is taken; choose another with --port\n"
+
+
+def test_a_data_directory_in_use_is_said_in_a_sentence(stack: RunningStack) -> None:
+    before = stack.described()
+    ended = run_voice("up", "--port", str(free_port()), "--data-dir", str(stack.data), "--no-demo")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"voice: Another stack runs on {stack.data} (process {stack.process.pid})")
+    assert ended.stderr.count("\n") == 1
+    assert stack.described() == before
+
+
+def test_a_data_directory_that_cant_be_made_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = run_voice("up", "--port", str(free_port()), "--data-dir", str(tmp_path / "file" / "data"))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"voice: The data directory {tmp_path}/file/data can't be written")
+
+
+@pytest.fixture
+def foreign(mongo_server: Server, redis_server: Server) -> dict[str, str]:
+    """Stores that somebody else runs."""
+    return {
+        "VOICE_MONGO_URL": mongo_server.url,
+        "VOICE_MONGO_DATABASE": f"test_{time.time_ns()}",
+        "VOICE_REDIS_URL": redis_server.url,
+    }
+
+
+def test_a_wrong_setting_stops_the_start_with_a_sentence(data: Path, foreign: dict[str, str]) -> None:
+    wrong = {**foreign, "VOICE_CALL_TIMEOUT": "banana"}
+    ended = run_voice("up", "--port", str(free_port()), "--data-dir", str(data), environment=wrong)
+    assert ended.returncode == 1
+    assert "VOICE_CALL_TIMEOUT is wrong" in ended.stderr
+    assert not (data / "stack.json").exists()
+
+
+def test_stores_that_are_named_are_used_and_none_is_started(
+    data: Path, started: list[RunningStack], foreign: dict[str, str]
+) -> None:
+    running = start_stack(data, free_port(), "--no-demo", environment=foreign)
+    started.append(running)
+    running.wait_for("ready")
+    document = running.described()
+    assert (document["mongo_url"], document["redis_url"]) == (foreign["VOICE_MONGO_URL"], foreign["VOICE_REDIS_URL"])
+    assert (document["mongod_pid"], document["redis_pid"]) == (None, None)
+    with urlopen(f"{running.base_url}/readyz", timeout=5) as response:
+        assert response.status == 200
+    assert running.stop() == 0
+
+
+def test_simulate_prints_what_must_result(stack: RunningStack) -> None:
+    name = f"cli-{time.time_ns()}"
+    folder = ("--data-dir", str(stack.data))
+    nobody = run_voice("simulate", name, *folder)
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (1, 1)
+    assert f"There is no tenant {name}" in nobody.stderr
+    assert run_voice("tenant", "create", name, "--connection-id", name, "--json", *folder).returncode == 0
+    token = json.loads(run_voice("token", "issue", name, "--json", *folder).stdout)["token"]
+    ended = run_voice("simulate", name, "--calls", "20", "--shuffle", "--duplicates", "0.3", "--json", *folder)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert report["duplicates"] == round(0.3 * report["events"])
+    assert report["accepted"] + report["duplicate"] == report["sent"] == report["events"] + report["duplicates"]
+    days = f"start_date={report['start_date']}&end_date={report['end_date']}"
+    request = Request(
+        f"{stack.base_url}/api/voice/analytics/detailed?{days}",
+        headers={"Authorization": f"Bearer {token}", "Cache-Control": "no-cache"},
+    )
+    deadline = time.monotonic() + 10
+    while True:
+        with urlopen(request, timeout=5) as response:
+            metrics = json.load(response)["metrics"]
+        if metrics == report["metrics"]:
+            break
+        assert time.monotonic() < deadline, (metrics, report["metrics"])
+        time.sleep(0.2)
