@@ -1,0 +1,93 @@
+"""The analytics service, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+import structlog
+from aiohttp import web
+from pymongo.errors import PyMongoError
+
+from voice_analytics.handlers import CALL_SUMS, analytics_routes
+from voice_analytics.query import CallSums
+from voice_analytics.refresh import RollupKeeper
+from voice_analytics.settings import AnalyticsSettings
+from voice_analytics.worker.loop import working
+from voice_common.identity import IdentityVerifier
+from voice_common.mongo import Database, connect, ping
+from voice_common.settings import load
+from voice_common.telemetry.logs import configure_logs
+from voice_common.web.app import make_app
+from voice_common.web.callers import IDENTITY_VERIFIER
+from voice_common.web.health import HEALTH
+
+DATABASE = web.AppKey("database", Database)
+SETTINGS = web.AppKey("settings", AnalyticsSettings)
+_log = structlog.get_logger("voice.analytics")
+
+
+def create_app(settings: AnalyticsSettings) -> web.Application:
+    """Assemble the service; nothing connects before it starts."""
+    app = make_app("analytics")
+    app[SETTINGS] = settings
+    app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "analytics")
+    app.cleanup_ctx.extend([_store, _indexes])
+    if settings.analytics_worker_in_process:
+        app.cleanup_ctx.append(_worker)
+    app.add_routes(analytics_routes())
+    return app
+
+
+async def application() -> web.Application:
+    """Make the service of a worker process from the environment."""
+    settings = load(AnalyticsSettings)
+    configure_logs("analytics", settings.log_level)
+    return create_app(settings)
+
+
+async def _store(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    client = connect(settings.mongo_url, timeout_seconds=settings.analytics_store_seconds)
+    database = client[settings.mongo_database]
+    app[DATABASE] = database
+    app[CALL_SUMS] = CallSums(
+        database, store_seconds=settings.analytics_store_seconds, scan_seconds=settings.analytics_scan_seconds
+    )
+    app[HEALTH].add("mongo", partial(ping, database))
+    yield
+    await client.close()
+
+
+async def _indexes(app: web.Application) -> AsyncIterator[None]:
+    """Make the indexes beside the start: a store that is down delays readiness, not the process."""
+    task = asyncio.create_task(_prepare(RollupKeeper(app[DATABASE])))
+
+    async def check() -> None:
+        if not task.done():
+            message = "the indexes are not made yet"
+            raise RuntimeError(message)
+        task.result()
+
+    app[HEALTH].add("indexes", check)
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _prepare(keeper: RollupKeeper) -> None:
+    while True:
+        try:
+            return await keeper.prepare()
+        except PyMongoError as error:
+            _log.warning("the indexes could not be made yet", error=type(error).__name__)
+            await asyncio.sleep(1)
+
+
+async def _worker(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    async with working(
+        app[DATABASE], poll_seconds=settings.analytics_poll_seconds, drain_seconds=settings.drain_seconds
+    ):
+        yield

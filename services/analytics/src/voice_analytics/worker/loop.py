@@ -1,0 +1,119 @@
+"""The worker's turn: look what is dirty, missing or old, and refresh it, as long as it holds the lease."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from prometheus_client import Counter, Gauge
+from pymongo.errors import PyMongoError
+
+from voice_analytics.refresh import RollupKeeper, TenantDay
+from voice_analytics.sealing import Sealing
+from voice_common.lease import Lease
+from voice_common.mongo import Database
+
+LEASE_SECONDS = 10.0
+_SURVEY_SECONDS = 5.0
+_PAUSE_AFTER_FAILURE = 1.0
+_AT_ONCE = 8  # refreshes that wait for the journal together
+_REFRESHED = Counter("voice_rollup_days_refreshed_total", "Days whose rollup was recomputed, wholly or in part")
+_SEALED = Counter("voice_rollup_days_sealed_total", "Days sealed because their calls were kept long enough")
+_FAILURES = Counter("voice_rollup_failures_total", "Rounds of the rollup worker that failed")
+_DIRTY = Gauge("voice_rollup_dirty_days", "Days with dirty hours at the last look", multiprocess_mode="livemax")
+_log = structlog.get_logger("voice.rollups")
+
+
+@asynccontextmanager
+async def working(database: Database, *, poll_seconds: float, drain_seconds: float) -> AsyncIterator[None]:
+    """Keep the rollups meanwhile; at the end, the day at hand is finished if `drain_seconds` are enough for it."""
+    worker = RollupWorker(database, poll_seconds=poll_seconds)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await asyncio.wait({task}, timeout=drain_seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class RollupWorker:
+    """Keeps the rollups of a database until it is told to stop."""
+
+    def __init__(self, database: Database, *, poll_seconds: float) -> None:
+        self._keeper = RollupKeeper(database)
+        self._sealing = Sealing(database)
+        self._lease = Lease(database, "rollups", seconds=LEASE_SECONDS)
+        self._poll_seconds = poll_seconds
+        self._surveyed = -_SURVEY_SECONDS
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Have `run` end after the day that it is at."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Work until `stop`; failures are logged and counted, and the work goes on."""
+        while not self._stop.is_set():
+            pause = self._poll_seconds
+            try:
+                if await self._lease.held() and await self._round():
+                    pause = 0
+            except Exception:  # noqa: BLE001 - the loop outlives whatever one round meets
+                _FAILURES.inc()
+                _log.exception("rollups could not be refreshed")
+                pause = _PAUSE_AFTER_FAILURE
+            await self._wait(pause)
+        try:
+            await self._lease.release()
+        except PyMongoError as error:
+            _log.warning("the lease could not be given back", error=type(error).__name__)
+
+    async def _round(self) -> bool:
+        """Refresh what there is to refresh; tell whether a survey found so much that there may be more."""
+        more = time.monotonic() - self._surveyed >= _SURVEY_SECONDS and await self._survey()
+        dirty = await self._keeper.dirty_days()
+        _DIRTY.set(len(dirty))
+        await self._refresh(dirty)
+        return more
+
+    async def _survey(self) -> bool:
+        """Make what is missing, indexes too: a rebuild may have put another collection in a collection's place."""
+        await self._keeper.prepare()
+        for tenant in await self._keeper.unbuilt_tenants():
+            _log.info("building rollups", tenant=tenant)
+            await self._keeper.build(tenant)
+        stale = await self._keeper.stale_days()
+        await self._refresh(stale)
+        sealed = await self._sealing.step()
+        _SEALED.inc(sealed)
+        if not stale and not sealed:
+            self._surveyed = time.monotonic()
+        return bool(stale or sealed)
+
+    async def _refresh(self, days: Sequence[TenantDay]) -> None:
+        failures: list[Exception] = []
+        for first in range(0, len(days), _AT_ONCE):
+            if self._stop.is_set() or not await self._lease.held():
+                break
+            outcomes = await asyncio.gather(
+                *(self._keeper.refresh(tenant, day) for tenant, day in days[first : first + _AT_ONCE]),
+                return_exceptions=True,
+            )
+            # One day that can't be refreshed does not keep the others from it.
+            failures += [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+            _REFRESHED.inc(outcomes.count(None))
+        if failures:
+            message = "days could not be refreshed"
+            raise ExceptionGroup(message, failures)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass

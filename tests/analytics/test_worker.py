@@ -1,0 +1,125 @@
+"""The worker as it runs: a process of its own, or inside the web process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.test_utils import TestClient
+from analytics_factories import DAY_0, PUBLIC_KEY, Call, World, asking, scan_detailed
+
+from voice_analytics.app import create_app
+from voice_analytics.query import CallSums
+from voice_analytics.rollups import DIRTY_HOURS, ROLLUPS
+from voice_analytics.settings import AnalyticsSettings
+from voice_common.mongo import Database
+from voice_common.times import HOUR_MS, TimeRange
+from voice_local.servers import Server, free_port
+
+SOON = 15.0
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(SOON):
+        while not await condition():  # noqa: ASYNC110 - the event is in another process
+            await asyncio.sleep(0.02)
+
+
+@contextmanager
+def worker(mongo_url: str, database: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        **os.environ,
+        "VOICE_MONGO_URL": mongo_url,
+        "VOICE_MONGO_DATABASE": database,
+        "VOICE_PORT": str(port),
+        "VOICE_ANALYTICS_POLL_SECONDS": "0.05",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "voice_analytics.worker"], env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def clean(database: Database) -> bool:
+    return await database[DIRTY_HOURS].count_documents({}) == 0 and await database[ROLLUPS].count_documents({}) > 0
+
+
+async def test_the_process_refreshes_shows_its_health_and_stops_cleanly(
+    mongo_server: Server, database: Database, call_sums: CallSums
+) -> None:
+    world, port = World(database), free_port()
+    await world.change(*(Call(DAY_0 + n * HOUR_MS) for n in range(30)))
+    with worker(mongo_server.url, database.name, port) as process:
+        await until(lambda: clean(database))
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+            for path in ("/livez", "/readyz"):
+                async with client.get(path) as answer:
+                    assert answer.status == 200
+            async with client.get("/metrics") as answer:
+                assert "voice_rollup_days_refreshed_total" in await answer.text()
+        await world.change(Call(DAY_0))
+        await until(lambda: clean(database))
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 10) == 0
+    assert await database["leases"].count_documents({}) == 0
+    assert (await call_sums.total("acme", TimeRange(None, None))).calls == 31
+
+
+async def test_answers_stay_exact_while_workers_are_killed(
+    mongo_server: Server, database: Database, call_sums: CallSums
+) -> None:
+    world = World(database)
+    for turn in range(3):
+        with worker(mongo_server.url, database.name, free_port()):
+            for n in range(15):
+                await world.change(*(Call(DAY_0 + (n + turn) * HOUR_MS + m) for m in range(3)))
+                assert (await call_sums.total("acme", TimeRange(None, None))).calls == len(world.calls)
+        # It was killed, perhaps amid a transaction; its lease is still running.
+        assert (await call_sums.total("acme", TimeRange(None, None))).calls == len(world.calls)
+        await database["leases"].delete_many({})
+
+
+def test_a_wrong_setting_is_one_sentence() -> None:
+    environment = {**os.environ, "VOICE_ANALYTICS_POLL_SECONDS": "often"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "voice_analytics.worker"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert "VOICE_ANALYTICS_POLL_SECONDS" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_one_sentence(mongo_server: Server) -> None:
+    environment = {**os.environ, "VOICE_PORT": str(mongo_server.port), "VOICE_MONGO_URL": mongo_server.url}
+    ran = subprocess.run(
+        [sys.executable, "-m", "voice_analytics.worker"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert f"127.0.0.1:{mongo_server.port}" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+async def test_the_web_process_can_keep_the_rollups_itself(
+    mongo_server: Server, database: Database, aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]]
+) -> None:
+    settings = AnalyticsSettings(
+        mongo_url=mongo_server.url,
+        mongo_database=database.name,
+        identity_public_keys=[PUBLIC_KEY],
+        analytics_worker_in_process=True,
+        analytics_poll_seconds=0.02,
+    )
+    world = World(database)
+    await world.change(Call(DAY_0, tools_known=3), Call(DAY_0 + HOUR_MS))
+    ask = asking(await aiohttp_client(create_app(settings)))
+    await until(lambda: clean(database))
+    assert await ask("detailed") == (200, {"metrics": scan_detailed(world.calls.values())})
