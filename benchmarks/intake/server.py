@@ -64,7 +64,7 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
     registration = Registration(WorkerStore(database))
     group = Intake(database, registration, lambda _worker, _events: None, max_events=4096, max_bytes=64 << 20)
     intake = {"group": group, "none": NoIntake(), "each": InsertEach(database)}[variant]
-    app = make_app("webhooks")
+    app = make_app("webhooks", log_requests=False)
     app[IDENTITY_VERIFIER] = IdentityVerifier([identity], "webhooks")
     app[RECEPTION] = Reception(
         CachedDirectory(TenantStore(database)),

@@ -123,3 +123,18 @@ async def test_the_web_process_can_keep_the_rollups_itself(
     ask = asking(await aiohttp_client(create_app(settings)))
     await until(lambda: clean(database))
     assert await ask("detailed") == (200, {"metrics": scan_detailed(world.calls.values())})
+
+
+async def test_a_worker_without_a_store_stops_in_time() -> None:
+    with worker(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs0", "voice", port := free_port()) as process:
+
+        async def answers() -> bool:
+            try:
+                async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/livez") as answer:
+                    return answer.status == 200
+            except aiohttp.ClientError:
+                return False
+
+        await until(answers)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, 15) == 0

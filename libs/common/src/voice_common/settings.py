@@ -81,6 +81,11 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="lowest level that is logged")
     drain_seconds: float = Field(10.0, gt=0, le=300, description="longest that a stop waits for requests in flight")
 
+    @property
+    def logs_requests(self) -> bool:
+        """Whether each request gets a line in the log."""
+        return self.log_level in {"debug", "info"}
+
 
 class StoreSettings(ServiceSettings):
     """What a service that reads or writes MongoDB is told."""

@@ -30,7 +30,7 @@ _log = structlog.get_logger("voice.analytics")
 
 def create_app(settings: AnalyticsSettings) -> web.Application:
     """Assemble the service; nothing connects before it starts."""
-    app = make_app("analytics")
+    app = make_app("analytics", log_requests=settings.logs_requests)
     app[SETTINGS] = settings
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "analytics")
     app.cleanup_ctx.extend([_store, _indexes])
@@ -62,7 +62,8 @@ async def _store(app: web.Application) -> AsyncIterator[None]:
 
 async def _indexes(app: web.Application) -> AsyncIterator[None]:
     """Make the indexes beside the start: a store that is down delays readiness, not the process."""
-    task = asyncio.create_task(_prepare(RollupKeeper(app[DATABASE])))
+    stopped = asyncio.Event()
+    task = asyncio.create_task(_prepare(RollupKeeper(app[DATABASE]), stopped))
 
     async def check() -> None:
         if not task.done():
@@ -72,17 +73,20 @@ async def _indexes(app: web.Application) -> AsyncIterator[None]:
 
     app[HEALTH].add("indexes", check)
     yield
+    stopped.set()
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait({task}, timeout=1)  # before Python 3.12, `asyncio.wait_for` in PyMongo can lose the cancellation
 
 
-async def _prepare(keeper: RollupKeeper) -> None:
-    while True:
+async def _prepare(keeper: RollupKeeper, stopped: asyncio.Event) -> None:
+    while not stopped.is_set():
         try:
-            return await keeper.prepare()
+            await keeper.prepare()
         except PyMongoError as error:
             _log.warning("the indexes could not be made yet", error=type(error).__name__)
             await asyncio.sleep(1)
+        else:
+            return
 
 
 async def _worker(app: web.Application) -> AsyncIterator[None]:

@@ -23,7 +23,7 @@ from voice_analytics.rollups import (
     rollup_key,
 )
 from voice_analytics.scan import create_scan_index, scan_hours
-from voice_common.mongo import Database, Document, Session, in_transaction
+from voice_common.mongo import Database, Document, Session, in_transaction, ping
 from voice_common.store.conversations import CONVERSATIONS
 from voice_common.store.horizons import horizons_of
 from voice_common.times import DAY_MS
@@ -48,6 +48,7 @@ class RollupKeeper:
 
     async def prepare(self) -> None:
         """Make the collections and indexes; safe to repeat."""
+        await ping(self._database)  # a server that is away is not waited for as long as an index may take
         with pymongo.timeout(_LONG_SECONDS):
             await create_rollup_indexes(self._database)
             await create_scan_index(self._database)

@@ -20,7 +20,6 @@ from voice_common.store.tenants import TenantStore
 from voice_common.telemetry.logs import configure_logs
 from voice_common.web.app import make_app
 from voice_common.web.health import HEALTH
-from voice_gateway.access import AccessLog, observer
 from voice_gateway.addresses import ClientAddresses
 from voice_gateway.areas import ANALYTICS, CONVERSATIONS, RECORDINGS, ServiceName
 from voice_gateway.authentication import Authenticator
@@ -63,12 +62,11 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
 
     `clock` (seconds) is what ages of remembered tokens are measured by.
     """
-    access_log = AccessLog(enabled=settings.log_level in {"debug", "info"})
     app = make_app(
         "gateway",
         middlewares=[strict(settings.metrics_port)],
         max_body=MAX_WEBHOOK,
-        observer=observer(access_log),
+        log_requests=settings.logs_requests,
     )
     session = make_session()
     client = connect(settings.mongo_url, timeout_seconds=_STORE_SECONDS)
@@ -93,11 +91,6 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     if isinstance(keys, KeySet):
         tasks.append(keys.run())
     app.cleanup_ctx.append(_background(tasks, session, client))
-
-    async def flush(_app: web.Application) -> None:
-        access_log.flush()
-
-    app.on_cleanup.append(flush)
     return app
 
 

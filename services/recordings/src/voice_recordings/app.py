@@ -25,7 +25,7 @@ STORE_SECONDS = 1.5
 
 def create_app(settings: RecordingsSettings) -> web.Application:
     """Assemble the service; nothing connects before it starts."""
-    app = make_app("recordings")
+    app = make_app("recordings", log_requests=settings.logs_requests)
     app[SETTINGS] = settings
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "recordings")
     app.cleanup_ctx.append(_store)

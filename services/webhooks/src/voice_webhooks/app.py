@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 from aiohttp import web
 
+from voice_common.cancellation import end
 from voice_common.identity import IdentityVerifier
 from voice_common.mongo import Database, connect, ping
 from voice_common.settings import load
@@ -26,6 +27,7 @@ from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
 from voice_webhooks.release import Releaser
+from voice_webhooks.retention import Retention
 from voice_webhooks.settings import WebhooksSettings
 from voice_webhooks.ties import TieStore
 from voice_webhooks.upgrade import Upgrade
@@ -45,7 +47,7 @@ async def application() -> web.Application:
 
 def create_app(settings: WebhooksSettings) -> web.Application:
     """Assemble the service; nothing connects before it starts."""
-    app = make_app("webhooks")
+    app = make_app("webhooks", log_requests=settings.logs_requests)
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "webhooks")
     app.add_routes(routes())
 
@@ -72,12 +74,11 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         background = [
             asyncio.create_task(_make_indexes(database)),
             asyncio.create_task(Upgrade(database).run()),
+            asyncio.create_task(Retention(database).run()),
             asyncio.create_task(Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys).run()),
         ]
         yield
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end(background)
         with suppress(TimeoutError):  # what is left undone is taken over by another worker
             async with asyncio.timeout(settings.drain_seconds):
                 await intake.drain()

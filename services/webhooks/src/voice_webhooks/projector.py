@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from voice_common.cancellation import end
 from voice_common.faults import reach
 from voice_common.mongo import Database, Session, in_transaction
 from voice_common.store.events import EventStore, StoredEvent, event_key
@@ -23,7 +24,7 @@ from voice_webhooks.projection.contributions import Contribution, contributions_
 from voice_webhooks.telemetry import LAG_SECONDS, PROJECTED, SET_ASIDE, TAKEN_OVER
 from voice_webhooks.workers import RENEWAL_SECONDS, Ended, Registration, WorkerStore
 
-_BATCH_EVENTS = 256
+_BATCH_EVENTS = 1000
 _HELD_EVENTS = 20_000
 _TRANSACTION_SECONDS = 8.0
 _PAUSE_SECONDS = 0.25
@@ -54,7 +55,7 @@ class Projection:
         except Exception as error:
             if _is_passing(error):
                 raise
-            await self._one_by_one(events, error)
+            await self._apart(events, error)
         else:
             PROJECTED.inc(len(events))
 
@@ -65,10 +66,12 @@ class Projection:
             directory = await self._directory.fresh()  # a tenant may be newer than the copy
         return [event for event in events if event.tenant in directory.tenants]
 
-    async def _one_by_one(self, events: Sequence[StoredEvent], error: Exception) -> None:
+    async def _apart(self, events: Sequence[StoredEvent], error: Exception) -> None:
+        """Find the events that can't be applied by halving the batch, and set them aside."""
         if len(events) > 1:
-            for event in events:
-                await self.project([event])
+            middle = len(events) // 2
+            await self.project(events[:middle])
+            await self.project(events[middle:])
             return
         (event,) = events
         _log.error("event set aside", event_id=event.event, type=event.type, error=repr(error))
@@ -154,8 +157,7 @@ class Projector:
         self._arrived.set()
         own, keeper = self._tasks
         await own
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
+        await end([keeper])
         if self._registration.id and self._registration.is_certain:
             await self._workers.forget(self._registration.id)
 
@@ -187,7 +189,7 @@ class Projector:
     async def _read_back(self) -> None:
         worker = next(iter(self._spilled_to))
         after, up_to = self._spilled_from[worker], self._spilled_to[worker]
-        found = await self._events.of_worker(worker, after=after, up_to=up_to, limit=_BATCH_EVENTS * 8)
+        found = await self._events.of_worker(worker, after=after, up_to=up_to, limit=_BATCH_EVENTS)
         self._pending.extend((worker, numbered) for numbered in found)
         if not found or found[-1][0] >= self._spilled_to[worker]:
             del self._spilled_from[worker], self._spilled_to[worker]
@@ -209,7 +211,7 @@ class Projector:
                     if self._is_due(ended, looks):
                         await self._take_over(ended)
             except (PyMongoError, NewerVersionError) as error:
-                _log.warning("lease not renewed or nothing taken over", error=type(error).__name__)
+                _log.warning("lease not renewed or nothing taken over", error=repr(error))
             await asyncio.sleep(RENEWAL_SECONDS)
 
     async def _give_up_retired(self) -> None:

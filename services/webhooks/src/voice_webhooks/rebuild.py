@@ -2,6 +2,7 @@
 
 First every event is projected once more: a join, so it adds what is missing and changes nothing else. Then each
 document is computed from its events alone and replaced where it differs: that takes away what does not belong.
+Sealed days, and calls whose events may be partly deleted, are left as they are.
 Each step is a transaction, so a projection meanwhile conflicts and runs again; and each writes down how far it
 came, so that a rebuild that was interrupted goes on.
 """
@@ -20,6 +21,7 @@ from pymongo import DeleteOne, ReplaceOne
 from voice_common.mongo import Database, Session, in_transaction
 from voice_common.store.conversations import CONVERSATIONS, conversation_document
 from voice_common.store.events import EventStore, event_key
+from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.keys import pages
 from voice_common.times import HOUR_MS
 from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of
@@ -27,6 +29,7 @@ from voice_webhooks.projection.recompute import Recompute
 from voice_webhooks.projector import Projection
 
 _CHUNK = 100
+_NEVER = 1 << 62
 Progress = Callable[[str, int], None]
 
 
@@ -107,16 +110,27 @@ class Rebuild:
             async def body(session: Session, page: Sequence[dict[str, Any]] = page) -> int:
                 writes: list[Any] = []
                 marks: set[tuple[str, int]] = set()
+                next_sealed: set[str] = set()
+                horizons = await horizons_of(
+                    self._database, {entry["_id"]["tenant"] for entry in page}, session=session
+                )
                 found = target.find({"_id": {"$in": [entry["_id"] for entry in page]}}, session=session)
                 for old in [document async for document in found]:
+                    tenant = old["_id"]["tenant"]
+                    if _is_frozen(old, horizons[tenant]):
+                        continue
                     new = await compute(session, old)
-                    if new == old:
+                    if new == old or _is_frozen(new, horizons[tenant]):
                         continue
                     writes.append(
                         DeleteOne({"_id": old["_id"]}) if new is None else ReplaceOne({"_id": old["_id"]}, new)
                     )
+                    if any(horizons[tenant].is_next(start) for start in (_start_of(old), _start_of(new))):
+                        next_sealed.add(tenant)
                     if collection == CONVERSATIONS:
-                        marks |= {(old["_id"]["tenant"], hour) for hour in _moved(old, new)}
+                        marks |= {(tenant, hour) for hour in _moved(old, new)}
+                for tenant in sorted(next_sealed):
+                    await touch_horizon(self._database, tenant, session=session)
                 if writes:
                     await target.bulk_write(writes, ordered=False, session=session)
                 await self._mark(marks, session)
@@ -155,6 +169,8 @@ class Rebuild:
                 for rollup in page
                 for hour in range(24)
             }
+        horizons = await horizons_of(self._database, {tenant for tenant, _ in marks})
+        marks = {(tenant, hour) for tenant, hour in marks if not horizons[tenant].seals(hour)}
         await self._mark(marks, None)
         self._progress(DIRTY_HOURS, len(marks))
 
@@ -164,6 +180,15 @@ class Rebuild:
         documents = [{"_id": {"tenant": tenant, "hour": hour, "batch": batch}} for tenant, hour in sorted(marks)]
         if documents:
             await self._database[DIRTY_HOURS].insert_many(documents, ordered=False, session=session)
+
+
+def _start_of(document: Mapping[str, Any] | None) -> int:
+    """Give the start that a call's or a parked state's document speaks of; the end of time where there is none."""
+    return _NEVER if document is None or "state" not in document else document["state"]["started_at"]
+
+
+def _is_frozen(document: Mapping[str, Any] | None, horizon: Horizon) -> bool:
+    return horizon.freezes(_start_of(document))
 
 
 def _moved(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> set[int]:

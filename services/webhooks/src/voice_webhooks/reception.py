@@ -12,6 +12,7 @@ from voice_common.errors import BadRequest, Unauthorized
 from voice_common.store.envelope import Envelope, UnreadableEventError, read_envelope
 from voice_common.store.events import StoredEvent
 from voice_common.store.tenants import Directory
+from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Intake, Stored
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
@@ -103,6 +104,8 @@ class Reception:
                 received_at,
                 decision.key,
                 body,
+                is_partial(envelope),
+                envelope,
             )
         )
         return Result.DUPLICATE if stored is Stored.DUPLICATE else Result.ACCEPTED

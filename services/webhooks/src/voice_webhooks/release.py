@@ -13,6 +13,7 @@ from voice_common.faults import reach
 from voice_common.store.envelope import read_envelope
 from voice_common.store.events import StoredEvent
 from voice_common.store.tenants import Claim, Directory
+from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Intake
 from voice_webhooks.quarantine import Held, Quarantine
@@ -111,6 +112,7 @@ class Releaser:
                 received_at,
                 held.named.key,
                 body,
+                partial=is_partial(envelope),
             )
         )
         if __debug__:

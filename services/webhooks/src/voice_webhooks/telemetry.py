@@ -22,3 +22,4 @@ QUARANTINED = Gauge(
     "voice_quarantine_events", "Events in quarantine that a tenant may claim", multiprocess_mode="livemax"
 )
 RELEASED = Counter("voice_quarantine_released_total", "Events released from quarantine")
+DELETED = Counter("voice_retention_deleted_total", "Documents deleted because they were kept long enough", ["kind"])

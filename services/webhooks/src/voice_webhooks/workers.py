@@ -65,6 +65,10 @@ class WorkerStore:
         found = self._workers.find({"$expr": {"$lte": ["$lease_until", "$$NOW"]}}).sort("lease_until", 1)
         return [Ended(document["_id"], document["checkpoint"], document["seen"]) async for document in found]
 
+    async def checkpoints(self) -> dict[str, int]:
+        """Give the number of each worker that is not forgotten up to which all of its events are projected."""
+        return {document["_id"]: document["checkpoint"] async for document in self._workers.find({}, {"checkpoint": 1})}
+
     async def claim(self, worker: Ended) -> bool:
         """Take an ended worker's remainder for `LEASE_SECONDS`; tell whether nobody else has it now."""
         free = {"_id": worker.id, "$expr": {"$not": {"$gt": ["$taken_until", "$$NOW"]}}}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from voice_common.mongo import Database, Session
+from voice_common.store.envelope import Envelope
 from voice_common.store.keys import pages, within
 
 EVENTS = "events"
@@ -14,7 +15,11 @@ EVENTS = "events"
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One event of a tenant; times in milliseconds, `key` the Telnyx public key (base64) that verified it."""
+    """One event of a tenant; times in milliseconds, `key` the Telnyx public key (base64) that verified it.
+
+    `partial` tells that it is a partial transcript, which contributes nothing and is kept for a shorter time;
+    `envelope` is what reading `body` gave, where whoever made this has read it.
+    """
 
     tenant: str
     stream: str
@@ -24,6 +29,8 @@ class StoredEvent:
     received_at: int
     key: str
     body: bytes
+    partial: bool = False
+    envelope: Envelope | None = field(default=None, compare=False, repr=False)
 
     def to_document(self, worker: str, seq: int) -> dict[str, Any]:
         """Give the document of this event as number `seq` of a worker; its ``_id`` is what makes it unique."""
@@ -36,6 +43,7 @@ class StoredEvent:
             "worker": worker,
             "seq": seq,
             "body": self.body,
+            **({"partial": True} if self.partial else {}),
         }
 
     @classmethod
@@ -51,6 +59,7 @@ class StoredEvent:
             document["received_at"],
             document["key"],
             document["body"],
+            document.get("partial", False),
         )
 
 
@@ -66,8 +75,14 @@ class EventStore:
         self._events = database[EVENTS]
 
     async def create_indexes(self) -> None:
-        """Make the index by which a worker's events are read in their order; safe to repeat."""
+        """Make the indexes by which a worker's events are read in their order, and old partials found.
+
+        Safe to repeat.
+        """
         await self._events.create_index([("worker", 1), ("seq", 1)], name="by_worker")
+        await self._events.create_index(
+            [("_id.tenant", 1), ("received_at", 1)], name="partials", partialFilterExpression={"partial": True}
+        )
 
     async def of_worker(
         self, worker: str, *, after: int, up_to: int | None = None, limit: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,22 @@ class ClaimKind(StrEnum):
     CONNECTION = "connection"
     ASSISTANT = "assistant"
     NUMBER = "number"
+
+
+class RetentionKind(StrEnum):
+    """What a tenant can have deleted when it is old enough."""
+
+    PARTIALS = "partials"
+    EVENTS = "events"
+    CONVERSATIONS = "conversations"
+
+
+DEFAULT_RETENTION: Mapping[RetentionKind, int | None] = {
+    RetentionKind.PARTIALS: 7,
+    RetentionKind.EVENTS: None,
+    RetentionKind.CONVERSATIONS: None,
+}
+"""Days that a tenant's data is kept unless it is told otherwise; ``None`` is for ever."""
 
 
 class TenantExistsError(Exception):
@@ -70,7 +86,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One customer: `limits` are requests a minute by area, `telnyx_public_keys` base64 of 32 bytes."""
+    """One customer: `limits` are requests a minute by area, `telnyx_public_keys` base64 of 32 bytes.
+
+    `retention` is the days for which each kind of data is kept, ``None`` for ever.
+    """
 
     id: str
     name: str
@@ -79,6 +98,7 @@ class Tenant:
     claims: tuple[Claim, ...] = ()
     created_at: int = 0
     deleted_at: int | None = None
+    retention: Mapping[RetentionKind, int | None] = field(default_factory=lambda: dict(DEFAULT_RETENTION))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +121,7 @@ class TenantStore:
 
     async def create(self, tenant: Tenant) -> Tenant:
         """Add a tenant with its claims; raise `TenantExistsError` or `ClaimTakenError` and change nothing."""
-        created = Tenant(
-            tenant.id, tenant.name, dict(tenant.limits), tenant.telnyx_public_keys, tenant.claims, now_ms(), None
-        )
+        created = replace(tenant, created_at=now_ms(), deleted_at=None)
 
         async def body(session: Session) -> None:
             if await self._tenants.find_one({"_id": created.id}, session=session) is not None:
@@ -116,7 +134,7 @@ class TenantStore:
         return created
 
     async def replace(self, tenant: Tenant) -> None:
-        """Change a tenant's name, limits, keys and claims; raise like `create`, or `UnknownTenantError`."""
+        """Change a tenant's name, limits, keys, retention and claims; raise like `create`, or `UnknownTenantError`."""
 
         async def body(session: Session) -> None:
             found = await self._tenants.update_one(
@@ -147,6 +165,11 @@ class TenantStore:
     async def list(self) -> list[Tenant]:
         """Give all tenants that are not deleted, by id."""
         return sorted((await self.directory()).tenants.values(), key=lambda tenant: tenant.id)
+
+    async def retentions(self) -> dict[str, Mapping[RetentionKind, int | None]]:
+        """Give the days for which each tenant that is not deleted keeps its data, by its id."""
+        found = self._tenants.find({"deleted_at": None}, {"retention": 1})
+        return {document["_id"]: _retention_of(document) async for document in found}
 
     async def mark_deleted(self, tenant_id: str) -> None:
         """End a tenant with its claims and tokens at once; its id stays taken until `forget`.
@@ -221,6 +244,7 @@ def _changeable(tenant: Tenant) -> dict[str, object]:
         "name": tenant.name,
         "limits": {str(area): figure for area, figure in tenant.limits.items()},
         "telnyx_public_keys": list(tenant.telnyx_public_keys),
+        "retention": {str(kind): days for kind, days in tenant.retention.items()},
     }
 
 
@@ -237,7 +261,13 @@ def _from_document(document: Document, claims: Iterable[Claim]) -> Tenant:
         tuple(claims),
         document["created_at"],
         document["deleted_at"],
+        _retention_of(document),
     )
+
+
+def _retention_of(document: Document) -> dict[RetentionKind, int | None]:
+    stored = {RetentionKind(kind): days for kind, days in document.get("retention", {}).items()}
+    return {**DEFAULT_RETENTION, **stored}
 
 
 def _claim_key(claim: Claim) -> dict[str, str]:

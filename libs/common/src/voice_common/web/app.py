@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import http_parser, http_writer, web
 from aiohttp.typedefs import Middleware
 
 from voice_common.web.health import HEALTH, Health, ops_routes
-from voice_common.web.observe import observe, stamp
+from voice_common.web.observe import AccessLog, observer, stamp
 from voice_common.web.render import render_errors
 
 SERVICE = web.AppKey("service", str)
@@ -19,12 +19,12 @@ def make_app(
     *,
     middlewares: Iterable[Middleware] = (),
     max_body: int = 64 * 1024,
-    observer: Middleware = observe,
+    log_requests: bool = True,
 ) -> web.Application:
     """Make an application with request ids, logs, metrics, errors of the contract and the operators' routes.
 
-    `service` names it in logs and metrics; `max_body` is the largest request body in bytes; `observer` is what logs
-    and measures each request.
+    `service` names it in logs and metrics; `max_body` is the largest request body in bytes; `log_requests` has
+    each request logged, and not only measured.
     Raises `RuntimeError` where aiohttp's C extensions are missing: the pure-Python parser is both slower and laxer.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy or (
@@ -32,14 +32,23 @@ def make_app(
     ):
         message = "aiohttp's C extensions are missing"
         raise RuntimeError(message)
-    app = web.Application(middlewares=[observer, render_errors, *middlewares], client_max_size=max_body)
+    log = AccessLog(enabled=log_requests)
+    app = web.Application(middlewares=[observer(service, log), render_errors, *middlewares], client_max_size=max_body)
     app[SERVICE] = service
     app[HEALTH] = Health()
     app.on_response_prepare.append(stamp)
     app.on_shutdown.append(_drain)
+    app.on_cleanup.append(_flush(log))
     app.add_routes(ops_routes())
     return app
 
 
 async def _drain(app: web.Application) -> None:
     app[HEALTH].draining = True
+
+
+def _flush(log: AccessLog) -> Callable[[web.Application], Awaitable[None]]:
+    async def flush(_app: web.Application) -> None:
+        log.flush()
+
+    return flush

@@ -11,9 +11,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from voice_common.mongo import Database, Session
 from voice_common.store.conversations import CONVERSATIONS, VERSION, conversation_document, conversation_key
 from voice_common.store.envelope import session_of
+from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.state import CallState
 from voice_webhooks.projection.contributions import Contribution
-from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, Alias, Parked, figures_of
+from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, RETIRED, Alias, Parked, figures_of
 from voice_webhooks.projection.recompute import Recompute
 
 Key = tuple[str, str]
@@ -42,12 +43,19 @@ class Batch:
         self._changed_parked: set[Key] = set()
         self._changed_aliases: set[Key] = set()
         self._announced: dict[Key, frozenset[str]] = {}
+        self._horizons: dict[str, Horizon] = {}
+        self._frozen: dict[Key, CallState] = {}
+        self._retiring: set[Key] = set()
 
     async def apply(self, contributions: Iterable[Contribution]) -> None:
         """Join all contributions into the read models and mark the hours whose figures change."""
-        calls, parked = _partials(contributions)
+        said = [one for one in contributions if one.state.ids or session_of(one.stream) is not None]
+        calls, parked = _partials(said)
+        await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
         await self._load_calls(calls)
         await self._load_parked(parked)
+        if any(horizon.sealed_before for horizon in self._horizons.values()):
+            calls, parked = _partials(await self._admitted(said))
         for key, state in calls.items():
             self._join_call(key, state)
         for key, state in parked.items():
@@ -57,6 +65,7 @@ class Batch:
 
     async def refresh(self, calls: Collection[Key], parked: Collection[Key]) -> None:
         """Write documents again that older code made."""
+        await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
         await self._load_calls(calls)
         await self._load_parked(parked)
         self._changed_parked.update(parked)
@@ -69,13 +78,50 @@ class Batch:
             for key, ids in news.items():
                 await self._announce(key, ids)
 
+    async def _load_horizons(self, tenants: Collection[str]) -> None:
+        self._horizons = await horizons_of(self._database, tenants, session=self._session)
+
+    async def _admitted(self, contributions: list[Contribution]) -> list[Contribution]:
+        """Leave out what can't change anything any more: it is of a deleted call, or would move one to a sealed day.
+
+        One by one, and not joined by stream: what is left out must not depend on what it came with. A stream that
+        is not there yet and would begin on a sealed day is retired, as if its call had been deleted with the day.
+        """
+        behind = [one for one in contributions if self._horizons[one.tenant].sealed_before]
+        unknown = {(one.tenant, one.stream) for one in behind if self._start_of(one) is None}
+        keys = [{"tenant": tenant, "stream": stream} for tenant, stream in sorted(unknown)]
+        retired = {(found["_id"]["tenant"], found["_id"]["stream"]) async for found in self._find(RETIRED, keys)}
+        sealed = {(one.tenant, one.stream) for one in behind if self._seals(one.tenant, one.state)}
+        self._retiring = (sealed & unknown) - retired
+        retired |= self._retiring
+        return [
+            one
+            for one in contributions
+            if (one.tenant, one.stream) not in retired and not self._seals(one.tenant, one.state)
+        ]
+
+    def _start_of(self, contribution: Contribution) -> int | None:
+        session = session_of(contribution.stream)
+        if session is not None:
+            known = self._calls.get((contribution.tenant, session))
+        else:
+            parked = self._parked.get((contribution.tenant, contribution.stream))
+            known = None if parked is None else parked.state
+        return None if known is None else known.started_at
+
+    def _seals(self, tenant: str, state: CallState) -> bool:
+        return state.started_at is not None and self._horizons[tenant].seals(state.started_at)
+
     def _join_call(self, key: Key, state: CallState) -> None:
-        self._calls[key] = self._calls[key].join(state) if key in self._calls else state
+        known = self._calls.get(key)
+        if self._seals(key[0], state) or (known is not None and self._seals(key[0], known)):
+            return  # a sealed day has its figures, and nobody may join it or leave it
+        self._calls[key] = state if known is None else known.join(state)
 
     async def _join_parked(self, key: Key, state: CallState) -> None:
         known = self._parked.get(key)
         joined = state if known is None else known.state.join(state)
-        if known is not None and joined == known.state:
+        if known is not None and (joined == known.state or self._seals(key[0], known.state)):
             return
         self._parked[key] = Parked(joined, set() if known is None else known.sessions)
         self._changed_parked.add(key)
@@ -126,16 +172,23 @@ class Batch:
             self._call_documents.setdefault(key, None)
 
     async def _state_of(self, document: dict[str, Any]) -> CallState:
-        """Read a state; one that older code made is computed from its events again, as far as they are kept."""
+        """Read a state; one that older code made is computed from its events again, where they are all kept."""
         if document["version"] > VERSION:
             raise NewerVersionError
-        recomputed = None
-        if document["version"] < VERSION:
-            tenant, name = document["_id"].values()
+        if document["version"] == VERSION:
+            return CallState.from_document(document["state"])
+        tenant, name = document["_id"].values()
+        of_call = "session" in document["_id"]
+        if not self._horizons[tenant].freezes(document["state"]["started_at"]):
             recompute = Recompute(self._database, self._session)
-            of_call = "session" in document["_id"]
             recomputed = await (recompute.conversation if of_call else recompute.stream)(tenant, name)
-        return CallState.from_document(document["state"]) if recomputed is None else recomputed
+            # What would move it to a sealed day was left out when it came.
+            if recomputed is not None and not self._seals(tenant, recomputed):
+                return recomputed
+        state = CallState.from_document(document["state"])
+        if of_call:
+            self._frozen[tenant, name] = state
+        return state
 
     async def _load_parked(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._parked]
@@ -160,21 +213,39 @@ class Batch:
     async def _write(self) -> None:
         dirty: set[tuple[str, int]] = set()
         calls = []
+        changed = [(tenant, self._parked[tenant, stream].state) for tenant, stream in self._changed_parked]
         for (tenant, session), state in self._calls.items():
-            old, new = self._call_documents[tenant, session], conversation_document(tenant, session, state)
+            old = self._call_documents[tenant, session]
+            new = self._document_of(tenant, session, state, old)
             if old == new:
                 continue
             calls.append(_replacement(old, new))
+            changed.append((tenant, state))
             before, after = figures_of(old), figures_of(new)
             if before != after:
                 dirty.update((tenant, int(str(figures[0]))) for figures in (before, after) if figures is not None)
+        await self._touch_horizons(changed)
         await self._bulk(CONVERSATIONS, calls)
         await self._bulk(PARKED, [_upsert(self._parked[key].to_document(*key)) for key in sorted(self._changed_parked)])
         await self._bulk(
             ALIASES, [_upsert(self._aliases[key].to_document(*key)) for key in sorted(self._changed_aliases)]
         )
+        retiring = [{"_id": {"tenant": tenant, "stream": stream}} for tenant, stream in sorted(self._retiring)]
+        await self._bulk(RETIRED, [_upsert(stream) for stream in retiring])
         marks = [{"_id": {"tenant": tenant, "hour": hour, "batch": self._name}} for tenant, hour in sorted(dirty)]
         await self._bulk(DIRTY_HOURS, [_upsert(mark) for mark in marks])
+
+    def _document_of(self, tenant: str, session: str, state: CallState, old: dict[str, Any] | None) -> dict[str, Any]:
+        """Give a call's new document; what older code made and no event can tell anew keeps its facts as they are."""
+        if old is not None and self._frozen.get((tenant, session)) == state:
+            return {**old, "version": VERSION}
+        return conversation_document(tenant, session, state)
+
+    async def _touch_horizons(self, changed: Iterable[tuple[str, CallState]]) -> None:
+        """See to it that a day whose calls change is not sealed at the same moment."""
+        starts = {(tenant, state.started_at) for tenant, state in changed if state.started_at is not None}
+        for tenant in sorted({tenant for tenant, start in starts if self._horizons[tenant].is_next(start)}):
+            await touch_horizon(self._database, tenant, session=self._session)
 
     async def _bulk(self, collection: str, writes: list[Any]) -> None:
         if writes:

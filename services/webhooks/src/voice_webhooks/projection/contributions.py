@@ -30,7 +30,7 @@ async def contributions_of(events: Iterable[StoredEvent]) -> list[Contribution]:
     let_in_at = time.perf_counter()
     for event in events:
         try:
-            envelope = read_envelope(event.body, received_at=event.received_at)
+            envelope = event.envelope or read_envelope(event.body, received_at=event.received_at)
         except UnreadableEventError as error:  # it was readable when it was stored
             raise RuntimeError("a stored event can't be read") from error
         state = contribution_of(envelope, event.key)

@@ -9,12 +9,15 @@ from typing import Any
 from voice_common.mongo import Database
 from voice_common.store.conversations import VERSION, create_conversation_indexes
 from voice_common.store.facts import Phase
+from voice_common.store.horizons import HORIZONS
 from voice_common.store.state import CallState
 from voice_common.times import HOUR_MS
 
 ALIASES = "aliases"
 PARKED = "parked"
 DIRTY_HOURS = "dirty_hours"
+RETIRED = "retired"
+"""The streams of calls that were deleted, by tenant and stream: what still comes for them changes nothing."""
 
 
 @dataclass(slots=True)
@@ -74,3 +77,5 @@ async def create_projection_indexes(database: Database) -> None:
     await create_conversation_indexes(database)
     await database[ALIASES].create_index("_id.id", name="by_id")
     await database[PARKED].create_index("version", name="by_version")
+    for name in (HORIZONS, RETIRED):  # a transaction that makes a collection conflicts with its like
+        await database[name].create_index("_id")

@@ -1,0 +1,85 @@
+"""A small service for the tests of serving, and strategies that make states of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+from hypothesis import strategies as st
+
+from voice_common.store.lattice import Stamped
+from voice_common.store.state import (
+    CallState,
+    Hangup,
+    History,
+    Leg,
+    Line,
+    Lines,
+    Outcome,
+    RecordingFacts,
+    Source,
+    ToolCall,
+)
+from voice_common.web.app import make_app
+from voice_common.web.render import json_response
+
+
+async def application() -> web.Application:
+    """Make the service that gunicorn runs."""
+    app = make_app("sample")
+    app.add_routes([web.get("/slow", _slow), web.get("/fast", _fast)])
+    return app
+
+
+async def _slow(_request: web.Request) -> web.Response:
+    await asyncio.sleep(0.5)
+    return json_response({"slow": True})
+
+
+async def _fast(_request: web.Request) -> web.Response:
+    return json_response({"fast": True})
+
+
+# Few values of each kind, so that ties and clashes are common.
+times = st.integers(0, 4)
+names = st.sampled_from(["a", "b", "c"])
+texts = st.sampled_from(["", "x", "y"])
+times_or_none = st.none() | times
+
+
+def stamped(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Stamped[Any]]:
+    return st.builds(Stamped, times, names, values)
+
+
+def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | stamped(values)
+
+
+roles = st.sampled_from(["user", "assistant"])
+told = st.lists(st.builds(Line, roles, texts, times, st.none() | st.integers(-10_000, 10_000)), max_size=3).map(tuple)
+legs = st.builds(Leg, maybe(st.none()), maybe(texts), maybe(texts), maybe(texts), st.booleans(), st.booleans())
+outcomes = st.builds(Outcome, st.booleans(), st.none() | texts, times_or_none)
+tools = st.builds(ToolCall, stamped(st.none()), maybe(texts), maybe(texts), maybe(outcomes))
+recordings = stamped(
+    st.builds(RecordingFacts, times_or_none, times_or_none, st.lists(st.sampled_from(["u", "v"])).map(tuple))
+)
+leg_keys = st.sampled_from(["", "leg:a", "leg:b", "control:a", "control:b"])
+links = st.tuples(st.sampled_from(["leg:a", "leg:b"]), st.sampled_from(["control:a", "control:b"]))
+states = st.builds(
+    CallState,
+    keys=st.frozensets(names),
+    ids=st.frozensets(names),
+    links=st.frozensets(links),
+    started_at=times_or_none,
+    newest_at=times_or_none,
+    answered_at=times_or_none,
+    evidence_at=times_or_none,
+    hangup=maybe(st.builds(Hangup, times, st.none() | texts)),
+    sentiment=maybe(st.sampled_from(["positive", "neutral", "negative"])),
+    legs=st.dictionaries(leg_keys, legs),
+    recordings=st.dictionaries(names, recordings),
+    tools=st.dictionaries(names, tools),
+    lines=st.dictionaries(st.tuples(st.sampled_from(list(Source)), names), st.builds(Lines, times, told)),
+    gather=st.none() | st.builds(History, times, names, told),
+)
