@@ -44,7 +44,7 @@ run: $(INSTALLED) ## Start the whole system with a demo tenant, until Ctrl-C
 	@exec $(BIN)/python deploy/local/foreground.py $(BIN)/voice up --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
 
 test: $(INSTALLED) ## Run all tests on a real MongoDB and a real Redis
-	@$(BIN)/pytest -m "not soak" $(ARGS)
+	@$(BIN)/pytest -m "not soak" --numprocesses=2 --dist=loadfile $(ARGS)
 
 check: lint type imports lock-check ## Check style, types, imports and the lock
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from voice_common.identity import new_key_pair
 from voice_common.settings import (
     DurationMs,
     Ed25519Keys,
@@ -18,7 +17,7 @@ from voice_common.settings import (
     load,
 )
 
-KEYS = [new_key_pair()[1], new_key_pair()[1]]
+KEYS = ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="]
 
 
 class Both(StoreSettings, IdentitySettings):
