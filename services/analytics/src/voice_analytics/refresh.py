@@ -23,6 +23,7 @@ from voice_analytics.rollups import (
     rollup_key,
 )
 from voice_analytics.scan import create_scan_index, scan_hours
+from voice_common.faults import reach
 from voice_common.mongo import Database, Document, Session, in_transaction, ping
 from voice_common.store.conversations import CONVERSATIONS
 from voice_common.store.horizons import horizons_of
@@ -108,9 +109,17 @@ class RollupKeeper:
             horizon = (await horizons_of(self._database, [tenant], session=session))[tenant]
             if not horizon.seals(day):
                 await self._write(session, tenant, day, document, dirty)
+            if __debug__:
+                reach("rollup.written")
             await forget_marks(self._database, session, tenant, period)
+            if __debug__:
+                reach("rollup.unmarked")
 
+        if __debug__:
+            reach("rollup.begun")
         await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
+        if __debug__:
+            reach("rollup.committed")
 
     async def _write(self, session: Session, tenant: str, day: int, document: Document | None, dirty: set[int]) -> None:
         period = Span(day, day + DAY_MS)
