@@ -11,7 +11,7 @@ from voice_common.web.callers import caller
 from voice_common.web.render import json_response
 from voice_webhooks.reception import InvalidWebhookSignature, Reception
 from voice_webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from voice_webhooks.telemetry import RESULTS
+from voice_webhooks.telemetry import result_counter
 
 RECEPTION = web.AppKey("reception", Reception)
 MAX_BODY = 1024 * 1024
@@ -29,12 +29,12 @@ async def receive_webhook(request: web.Request) -> web.Response:
                 body, request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
             )
     except TimeoutError as error:
-        RESULTS.labels("timeout").inc()
+        result_counter("timeout").inc()
         raise Unavailable("The webhook could not be stored in time") from error
     except VoiceError as error:
-        RESULTS.labels("invalid_signature" if isinstance(error, InvalidWebhookSignature) else str(error.status)).inc()
+        result_counter("invalid_signature" if isinstance(error, InvalidWebhookSignature) else str(error.status)).inc()
         raise
-    RESULTS.labels(result).inc()
+    result_counter(result).inc()
     return json_response({"status": result})
 
 

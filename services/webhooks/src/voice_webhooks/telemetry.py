@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 RESULTS = Counter("voice_webhooks_results_total", "Webhooks answered, by what became of them", ["result"])
+
+
+@cache
+def result_counter(result: str) -> Counter:
+    """Give the counter of one result; there are few, and making a label takes locks."""
+    return RESULTS.labels(result)
+
+
 BATCH_EVENTS = Histogram(
     "voice_intake_batch_events", "Events in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )
