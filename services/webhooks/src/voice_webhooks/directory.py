@@ -24,14 +24,19 @@ class CachedDirectory:
         self._refresh: asyncio.Task[Directory] | None = None
         self._started_at = float("-inf")
 
+    def at_hand(self) -> Directory | None:
+        """Give a directory that is not too old, where there is one without a look-up."""
+        age = self._clock() - self._as_of
+        if self._directory is None or age >= DIRECTORY_MAX_AGE:
+            return None
+        if age > DIRECTORY_MAX_AGE / 2 and self._refresh is None:
+            self._begin()  # ahead of need, so that no request waits for it
+        return self._directory
+
     async def current(self) -> Directory:
         """Give a directory that is not too old."""
-        age = self._clock() - self._as_of
-        if self._directory is not None and age < DIRECTORY_MAX_AGE:
-            if age > DIRECTORY_MAX_AGE / 2 and self._refresh is None:
-                self._begin()  # ahead of need, so that no request waits for it
-            return self._directory
-        return await asyncio.shield(self._refresh or self._begin())
+        known = self.at_hand()
+        return await asyncio.shield(self._refresh or self._begin()) if known is None else known
 
     async def fresh(self) -> Directory:
         """Give a directory whose look-up began after this call; calls that arrive together share one."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from enum import StrEnum
+from typing import NamedTuple
 
-from voice_common.errors import BadRequest, Unauthorized
+from voice_common.errors import BadRequest, Unauthorized, Unavailable
 from voice_common.store.envelope import Envelope, UnreadableEventError, read_envelope
-from voice_common.store.events import StoredEvent
 from voice_common.store.tenants import Directory
-from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.intake import Intake, Stored
+from voice_webhooks.intake import ANSWER_SECONDS, Intake, Stored, event_of
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
 from voice_webhooks.signature import InvalidSignatureError, Signed, read_signed
 from voice_webhooks.tenancy import claimant, claims_of, known_keys, trusted_keys
@@ -32,12 +31,14 @@ class Result(StrEnum):
     QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """The key that verified an event, and its tenant where one is known."""
+class _Decision(NamedTuple):
+    """The key that verified an event (empty: none did), and its tenant where one is known."""
 
-    key: str | None
+    key: str
     tenant: str | None
+
+
+_NOBODY = _Decision("", None)
 
 
 class InvalidWebhookSignature(Unauthorized):
@@ -83,43 +84,49 @@ class Reception:
         try:
             envelope = read_envelope(body, received_at=received_at)
         except UnreadableEventError as error:
-            await self._keep_unreadable(signed, body, str(error), received_at)
+            async with _in_time():
+                await self._keep_unreadable(signed, body, str(error), received_at)
             raise BadRequest(f"The webhook was kept but can't be used: {error}") from error
+        directory = self._directory.at_hand()
+        decision = None if directory is None else self._of_claimant(signed, envelope, directory)
+        if decision is not None and decision.tenant is not None:
+            return await self._store(decision.tenant, decision.key, envelope, body, received_at)
+        async with _in_time():
+            return await self._look_up(signed, envelope, body, received_at)
+
+    async def _look_up(self, signed: Signed, envelope: Envelope, body: bytes, received_at: int) -> Result:
+        """Find out by the store whose event it is; a copy of the directory alone refuses and quarantines nobody."""
         decision = await self._decide(signed, envelope, await self._directory.current())
         if decision.tenant is None:
-            # A copy of the directory may be a second old: nobody is refused or quarantined by it.
             decision = await self._decide(signed, envelope, await self._directory.fresh())
-        if decision.key is None:
+        if not decision.key:
             raise InvalidWebhookSignature
         if decision.tenant is None:
             await self._quarantine.keep(body, decision.key, envelope, UNCLAIMED, received_at=received_at)
             return Result.QUARANTINED
-        stored = await self._intake.submit(
-            StoredEvent(
-                decision.tenant,
-                envelope.stream,
-                envelope.event,
-                envelope.type,
-                envelope.occurred_at,
-                received_at,
-                decision.key,
-                body,
-                is_partial(envelope),
-                envelope,
-            )
-        )
+        return await self._store(decision.tenant, decision.key, envelope, body, received_at)
+
+    async def _store(self, tenant: str, key: str, envelope: Envelope, body: bytes, received_at: int) -> Result:
+        stored = await self._intake.submit(event_of(tenant, envelope, key, body, received_at=received_at))
         return Result.DUPLICATE if stored is Stored.DUPLICATE else Result.ACCEPTED
 
     async def _decide(self, signed: Signed, envelope: Envelope, directory: Directory) -> _Decision:
-        tenant = claimant(directory, claims_of(envelope))
-        if tenant is not None:
-            key = signed.first_verifier(trusted_keys(tenant, self._system_keys))
-            return _Decision(key, tenant.id if key else None)
+        claimed = self._of_claimant(signed, envelope, directory)
+        if claimed is not None:
+            return claimed
         key = await self._any_verifier(signed, directory)
         if key is None:
-            return _Decision(None, None)
+            return _NOBODY
         (tied,) = await self._ties.tenants_of([Named(envelope.session, envelope.ids, key)], directory)
         return _Decision(key, tied)
+
+    def _of_claimant(self, signed: Signed, envelope: Envelope, directory: Directory) -> _Decision | None:
+        """Decide by claims alone; ``None`` where nobody has claimed any of the event's ids."""
+        tenant = claimant(directory, claims_of(envelope))
+        if tenant is None:
+            return None
+        key = signed.first_verifier(trusted_keys(tenant, self._system_keys))
+        return _NOBODY if key is None else _Decision(key, tenant.id)
 
     async def _any_verifier(self, signed: Signed, directory: Directory) -> str | None:
         """Give the first known key that made the signature; each try is paid for out of the budget."""
@@ -132,6 +139,15 @@ class Reception:
         if key is None:
             raise InvalidWebhookSignature
         await self._quarantine.keep(body, key, None, reason, received_at=received_at)
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise Unavailable("The webhook could not be stored in time") from error
 
 
 async def _first_verifier(signed: Signed, keys: Iterable[str]) -> str | None:

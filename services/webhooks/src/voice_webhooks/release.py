@@ -11,11 +11,9 @@ from pymongo.errors import PyMongoError
 from voice_common.errors import Unavailable
 from voice_common.faults import reach
 from voice_common.store.envelope import read_envelope
-from voice_common.store.events import StoredEvent
 from voice_common.store.tenants import Claim, Directory
-from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.intake import Intake
+from voice_webhooks.intake import Intake, event_of
 from voice_webhooks.quarantine import Held, Quarantine
 from voice_webhooks.telemetry import QUARANTINED, RELEASED
 from voice_webhooks.tenancy import claimant, trusted_keys
@@ -102,19 +100,7 @@ class Releaser:
             return
         body, received_at = kept
         envelope = read_envelope(body, received_at=received_at)
-        await self._intake.submit(
-            StoredEvent(
-                tenant,
-                envelope.stream,
-                envelope.event,
-                envelope.type,
-                envelope.occurred_at,
-                received_at,
-                held.named.key,
-                body,
-                partial=is_partial(envelope),
-            )
-        )
+        await self._intake.submit(event_of(tenant, envelope, held.named.key, body, received_at=received_at))
         if __debug__:
             reach("release.stored")
         await self._quarantine.remove([held.id])
