@@ -52,6 +52,20 @@ class Voice(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+class CommandGroup(click.Group):
+    """A group whose common options may also stand between its name and its subcommand's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Hand common options that come before the subcommand on to it."""
+        ahead: list[str] = []
+        rest = list(args)
+        while rest and (rest[0] == "--json" or rest[0].partition("=")[0] == "--data-dir"):
+            ahead.append(rest.pop(0))
+            if ahead[-1] == "--data-dir" and rest:
+                ahead.append(rest.pop(0))
+        return super().parse_args(ctx, rest[:1] + ahead + rest[1:] if rest else ahead)
+
+
 def _points() -> list[Any]:
     return list(entry_points(group="voice.commands"))
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from voice_common.cli import CommandError, common_options, print_json, print_table, with_store
+from voice_common.cli import CommandError, CommandGroup, common_options, print_json, print_table, with_store
 from voice_common.ids import is_tenant_id
 from voice_common.mongo import Database
 from voice_common.store.tenants import (
@@ -63,7 +63,7 @@ _retention = click.option(
 )  # fmt: skip
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def tenant() -> None:
     """Create, show, change and delete tenants."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from voice_common.cli import CommandError, common_options, print_json, print_table, with_store
+from voice_common.cli import CommandError, CommandGroup, common_options, print_json, print_table, with_store
 from voice_common.mongo import Database
 from voice_common.store.tenants import UnknownTenantError
 from voice_common.times import now_ms, render_ms, render_optional_ms
@@ -16,7 +16,7 @@ from voice_gateway.commands.durations import Duration
 from voice_gateway.tokens import Token, TokenStore, UnknownTokenError
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def token() -> None:
     """Issue, list and revoke API tokens."""
 

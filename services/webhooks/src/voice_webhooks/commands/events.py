@@ -12,7 +12,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from voice_common.cli import CommandError, common_options, print_json, print_table, with_store
+from voice_common.cli import CommandError, CommandGroup, common_options, print_json, print_table, with_store
 from voice_common.mongo import Database
 from voice_common.store.conversations import CONVERSATIONS, conversation_key
 from voice_common.store.events import EVENTS, EventStore, StoredEvent
@@ -26,7 +26,7 @@ from voice_webhooks.projector import Projection
 _PAGE = 256
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def events() -> None:
     """Look into the event store and the quarantine, and project events again."""
 
