@@ -24,6 +24,7 @@ DATABASE = "voice"
 
 _CHUNK = 50_000
 _BATCH = 5_000
+_REFRESHES_AT_ONCE = 4  # the server ends transactions that take too long
 _PHASES = ("completed",) * 9 + ("failed", "open")
 _SENTIMENTS = ("positive", "positive", "neutral", "neutral", "negative", None)
 
@@ -55,8 +56,14 @@ async def fill(database: Database, mongo_url: str, tables: duckdb.DuckDBPyConnec
     keeper = RollupKeeper(database)
     await keeper.prepare()
     await keeper.build(tenant_of(calls))
+    at_once = asyncio.Semaphore(_REFRESHES_AT_ONCE)
+
+    async def refresh(tenant: str, day: int) -> None:
+        async with at_once:
+            await keeper.refresh(tenant, day)
+
     while days := await keeper.stale_days():
-        await asyncio.gather(*(keeper.refresh(tenant, day) for tenant, day in days))
+        await asyncio.gather(*(refresh(tenant, day) for tenant, day in days))
 
 
 def _rows(calls: int, start: int) -> Iterator[Row]:
