@@ -2,9 +2,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from webhooks_factories import Service, Signer, event, until
+import pytest
+from webhooks_factories import T0, Service, Signer, body_of, event, until
 
+from voice_common.mongo import Database
+from voice_common.store.envelope import read_envelope
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
+from voice_webhooks.directory import CachedDirectory
+from voice_webhooks.intake import Intake
+from voice_webhooks.quarantine import UNCLAIMED, Quarantine
+from voice_webhooks.release import Releaser
+from voice_webhooks.ties import TieStore
+from voice_webhooks.workers import Registration, WorkerStore
 
 
 async def quarantined(service: Service) -> int:
@@ -79,3 +88,25 @@ async def test_a_key_that_was_removed_releases_nothing(service: Service, tenants
 
     assert await until(looked)
     assert await service.conversation("old", "keyed") is None
+
+
+async def test_one_look_goes_on_past_what_nobody_claims(
+    database: Database, tenants: TenantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voice_webhooks import release  # noqa: PLC0415
+
+    monkeypatch.setattr(release, "_CHUNK", 2)
+    key, quarantine, directory = Signer().public_key, Quarantine(database), CachedDirectory(tenants)
+    for number in range(9):
+        body = body_of(event("call.initiated", connection_id=f"9{number:03}", call_session_id=f"s{number}"))
+        await quarantine.keep(body, key, read_envelope(body, received_at=T0), UNCLAIMED, received_at=T0)
+    claims = tuple(claim for number in range(0, 9, 2) for claim in connection(f"9{number:03}"))
+    await tenants.create(Tenant("late", "Late", claims=claims))
+    registration = Registration(WorkerStore(database))
+    intake = Intake(database, registration, lambda _worker, _events: None, max_events=100, max_bytes=1 << 20)
+    intake.start()
+    releaser = Releaser(quarantine, directory, TieStore(database, [key]), intake, [key])
+    assert await releaser.look() == 5
+    assert await quarantine.count_unclaimed() == 4
+    await intake.drain()
+    await directory.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -21,11 +22,12 @@ from voice_webhooks.ties import TieStore
 
 _CHUNK = 1000
 _LOOK_SECONDS = 1.0
+_LOOK_AT_MOST_SECONDS = 0.5
 _log = structlog.get_logger("voice.quarantine")
 
 
 class Releaser:
-    """Looks through the quarantine all the time, a chunk a second, and at once at what a new claim concerns.
+    """Looks through the quarantine all the time, some chunks a second, and at once at what a new claim concerns.
 
     Several at once do no harm: an event that two release is stored once.
     """
@@ -56,12 +58,16 @@ class Releaser:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> int:
-        """Release what new claims concern, and what can be of the next chunk; give how many events went."""
+        """Release what new claims concern, and what can be of the next chunks; give how many events went."""
         directory = await self._directory.fresh()
         released = await self._release_claimed(directory)
-        chunk = await self._quarantine.unclaimed(after=self._after, limit=_CHUNK)
-        self._after = chunk[-1].id if len(chunk) == _CHUNK else None
-        released += await self._release(chunk, directory)
+        until = time.monotonic() + _LOOK_AT_MOST_SECONDS
+        while True:
+            chunk = await self._quarantine.unclaimed(after=self._after, limit=_CHUNK)
+            self._after = chunk[-1].id if len(chunk) == _CHUNK else None
+            released += await self._release(chunk, directory)
+            if self._after is None or time.monotonic() > until:
+                break
         QUARANTINED.set(await self._quarantine.count_unclaimed())
         return released
 
