@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from analytics_factories import PUBLIC_KEY, asking
+from pausing import pause
 
 from voice_analytics.app import create_app
 from voice_analytics.settings import AnalyticsSettings
@@ -47,7 +48,7 @@ async def test_a_store_that_hangs_is_not_waited_for(own_mongod: Server, aiohttp_
     ask = asking(service)
     status, before = await ask("overview")
     assert status == 200
-    own_mongod.process.send_signal(signal.SIGSTOP)
+    pause(own_mongod.process)
     began = time.monotonic()
     assert await ask("overview") == (503, {"error": "Service unavailable"})
     assert time.monotonic() - began < 2.5

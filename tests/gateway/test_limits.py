@@ -18,6 +18,7 @@ from gateway_factories import (
     says,
     until,
 )
+from pausing import pause
 
 from voice_common.mongo import Database
 from voice_common.store.tenants import AreaName
@@ -152,7 +153,7 @@ async def test_a_redis_that_dies_or_stalls_costs_no_request_more_than_50_ms_and_
         async with run_gateway(redis_url=redis.url) as gateway:
             await gateway.until_exact()
             assert (await gateway.get(OVERVIEW, token)).status == 200
-            redis.process.send_signal(signal.SIGSTOP)
+            pause(redis.process)
             took = []
             for _ in range(20):
                 started = time.monotonic()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pausing import pause
 from recordings_factories import completed_call, identity_headers, put
 
 from voice_common.mongo import connect
@@ -63,7 +64,7 @@ async def test_a_store_that_hangs_is_a_503_within_two_seconds_and_is_used_again(
     async with service.get("/api/conversations", headers=identity_headers()) as answer:
         assert (await answer.json())["total"] == 1
 
-    os.kill(own_mongod.process.pid, signal.SIGSTOP)
+    pause(own_mongod.process)
     for target in TARGETS[1:4]:
         await assert_unavailable(service, target)
     os.kill(own_mongod.process.pid, signal.SIGCONT)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pausing import pause
 from pymongo.errors import AutoReconnect, BulkWriteError
 from webhooks_factories import T0, Signer, event, start_service, until
 
@@ -148,7 +149,7 @@ async def test_a_store_that_is_stopped_gives_503_in_time_and_nothing_acknowledge
 
     try:
         assert await service.status(call(1)) == "accepted"
-        server.process.send_signal(signal.SIGSTOP)
+        pause(server.process)
         for number in (2, 3):
             asked_at = loop.time()
             response = await service.post(call(number))
