@@ -16,16 +16,21 @@ from typing import cast
 _HEAD_END = b"\r\n\r\n"
 _TICK = 0.002
 _OK = 200
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What a load came to: answers a second, latencies in milliseconds, and how many answers had each status."""
+    """What a load came to: answers a second, latencies in milliseconds, and how many answers had each status.
+
+    `metered` is what the load's meter went forward by for each answer.
+    """
 
     per_s: float
     p50_ms: float
     p99_ms: float
     statuses: dict[int, int]
+    metered: float = 0.0
 
 
 class _Client(asyncio.Protocol):
@@ -72,9 +77,8 @@ class _Greedy(_Client):
         self._done = done
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        super().connection_made(transport)
+    def begin(self) -> None:
+        """Send the first request."""
         self._next()
 
     def answered(self, latency: float, status: int) -> None:
@@ -172,39 +176,66 @@ class PacedLoad:
         self._dispatch()
 
 
-async def run_load(port: int, requests: Iterator[bytes], *, connections: int, seconds: float) -> LoadResult:
-    """Send `requests` over `connections` for `seconds` or until there are no more; the first tenth is not counted."""
+async def run_load(
+    port: int,
+    requests: Iterator[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    meter: Callable[[], float] = lambda: 0.0,
+) -> LoadResult:
+    """Send `requests` over `connections` for `seconds` or until there are no more; the first tenth is not counted.
+
+    `meter` is read as counting begins and ends: connecting and closing are not in it. A server that gives each
+    connection few answers works on many at a time; its whole run is metered, from the first request to the last answer.
+    """
     latencies: list[float] = []
+    readings: list[tuple[float, int]] = []
     statuses: dict[int, int] = {}
-    started = time.perf_counter()
-    counted_from, until = started + seconds / 10, started + seconds
     first_counted: float | None = None
-    last = started
+    counted_from = until = last = 0.0
+    answers = 0
 
     def done(latency: float, status: int) -> bool:
-        nonlocal first_counted, last
+        nonlocal first_counted, last, answers
         now = time.perf_counter()
+        answers += 1
         if now >= counted_from:
             if first_counted is None:
                 first_counted = now
+                readings.append((meter(), 1))
             latencies.append(latency)
             statuses[status] = statuses.get(status, 0) + 1
             last = now
-        return now < until
+        if now < until:
+            return True
+        if len(readings) == 1:
+            readings.append((meter(), len(latencies)))
+        return False
 
     loop = asyncio.get_running_loop()
     protocols = []
     for _ in range(connections):
         _, protocol = await loop.create_connection(lambda: _Greedy(requests, done), "127.0.0.1", port)
         protocols.append(protocol)
+    started = last = time.perf_counter()
+    counted_from, until = started + seconds / 10, started + seconds
+    at_first = meter()
+    for protocol in protocols:
+        protocol.begin()
     await asyncio.wait_for(asyncio.gather(*(protocol.finished for protocol in protocols)), seconds + 30)
+    at_last = meter()
     latencies.sort()
     elapsed = last - (first_counted or last)
     if not latencies or elapsed <= 0:
         raise RuntimeError(f"the load got no answers: {statuses}")
+    (began, before), (ended, after) = readings[0], readings[-1]
+    if after - before < _FEW * connections:
+        (began, before), (ended, after) = (at_first, 0), (at_last, answers)
     return LoadResult(
         len(latencies) / elapsed,
         latencies[len(latencies) // 2] * 1000,
         latencies[int(len(latencies) * 0.99)] * 1000,
         statuses,
+        (ended - began) / (after - before),
     )

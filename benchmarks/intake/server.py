@@ -16,16 +16,21 @@ from pymongo.errors import DuplicateKeyError
 
 from voice_common.identity import IdentityVerifier
 from voice_common.mongo import DURABLE, Database, connect
+from voice_common.serving import settle_collector
 from voice_common.store.events import EVENTS, StoredEvent
 from voice_common.store.tenants import TenantStore
 from voice_common.telemetry.logs import configure_logs
 from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
+from voice_common.web.front import FrontRunner
+from voice_common.web.openapi import add_endpoints
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.handlers import RECEPTION, routes
+from voice_webhooks.front import webhook_front
+from voice_webhooks.handlers import RECEPTION
 from voice_webhooks.intake import Intake, Stored
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
+from voice_webhooks.routes import ENDPOINTS
 from voice_webhooks.ties import TieStore
 from voice_webhooks.verifications import VerificationBudget
 from voice_webhooks.workers import Registration, WorkerStore
@@ -74,10 +79,11 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
         [key],
         VerificationBudget(),
     )
-    app.add_routes(routes())
+    add_endpoints(app, "webhooks", ENDPOINTS)
     group.start()
-    runner = web.AppRunner(app, access_log=None)
+    runner = FrontRunner(app, webhook_front(app), drain_seconds=1)
     await runner.setup()
+    settle_collector()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     print("ready", flush=True)
     await asyncio.Event().wait()
