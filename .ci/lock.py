@@ -2,11 +2,15 @@
 
 Run by ``make lock`` and ``make check``. The check needs no network: the lock's first line holds a digest of what
 was declared and of the lock itself, so a changed pyproject.toml, a hand edit and a bad merge are all seen.
+
+``--extract FOLDER…`` prints the part of the lock that the packages in these folders need: an image installs that,
+with the lock's own versions and hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -47,8 +51,29 @@ def first_line(requirements: str, body: str) -> str:
     return f"# Written by make lock; do not edit. sha256:{digest}\n"
 
 
+def extract(folders: list[str]) -> str:
+    """Give the entries of the lock, hashes and all, that the packages in `folders` need, directly or in turn.
+
+    The packages themselves are left out: a package of that name elsewhere must never take the place of ours.
+    """
+    projects = [_read(ROOT / folder / "pyproject.toml")["project"] for folder in folders]
+    own = {project["name"] for project in projects}
+    needs = "".join(f"{need}\n" for project in projects for need in project["dependencies"] if need not in own)
+    command = [
+        "uv", "pip", "compile", "-", "--constraints", str(LOCK), "--python-version", PYTHON, "--no-header",
+        "--no-annotate", "--universal", "--quiet",
+    ]  # fmt: skip
+    resolved = subprocess.run(command, input=needs, text=True, check=True, stdout=subprocess.PIPE).stdout  # noqa: S603 - uv with our own lock
+    names = {line.partition("==")[0] for line in resolved.splitlines()}
+    entries = re.split(r"\n(?=\S)", LOCK.read_text().rstrip())[1:]
+    return "".join(f"{entry}\n" for entry in entries if entry.partition("==")[0] in names)
+
+
 def main() -> None:
-    """Write the lock, or with ``--check`` exit with a sentence where it is not current."""
+    """Write the lock, or with ``--check`` exit with a sentence where it is not current, or print a part of it."""
+    if sys.argv[1:2] == ["--extract"]:
+        sys.stdout.write(extract(sys.argv[2:]))
+        return
     if sys.argv[1:] != ["--check"]:
         requirements = declared()
         body = compile_lock(requirements)
