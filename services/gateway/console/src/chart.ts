@@ -1,0 +1,98 @@
+/** How the timeline is drawn. Buckets stand at 0, 1, 2 …, so that no time zone moves them. */
+
+import uPlot from "uplot";
+import * as format from "./format.ts";
+import type { Bucket } from "./shapes.ts";
+
+const SECONDS = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 36_000, 86_400];
+const COUNTS = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((power) => step * power)).sort((one, other) => one - other);
+const LABEL_PX = 58;
+const NARROW_PX = 480;
+const APART_PX = 26; // the tip stands beside its bar
+const GREATER = 1.08; // room above the highest bar
+
+/** Give what a bucket says: when, how many, how long. */
+export function readoutOf(bucket: Bucket, width: "day" | "hour"): [string, string, string] {
+  const start = Date.parse(bucket.bucket);
+  const when = width === "day" ? format.longDay(start) : `${format.day(start)}, ${format.clock(start).slice(0, 5)}–${format.clock(start + 3_600_000).slice(0, 5)}`;
+  const average = bucket.avg_duration_seconds === null ? "no completed calls" : `${format.duration(bucket.avg_duration_seconds)} on average`;
+  return [when, format.calls(bucket.call_count), average];
+}
+
+/** Give uPlot's options for `box`, whose pointer shows `tip`. */
+export function chartOptions(buckets: readonly Bucket[], width: "day" | "hour", box: HTMLElement, tip: HTMLElement): uPlot.Options {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name: string) => style.getPropertyValue(name).trim();
+  const font = `500 11px ${style.getPropertyValue("--font").trim()}`;
+  const most = Math.max(1, ...buckets.map(({ call_count }) => call_count));
+  const longest = Math.max(1, ...buckets.map(({ avg_duration_seconds }) => avg_duration_seconds ?? 0));
+  const few = buckets.length <= 45;
+  const narrow = box.clientWidth < NARROW_PX;
+  const axis = { stroke: colour("--muted"), font, ticks: { show: false }, gap: 6 };
+  return {
+    width: box.clientWidth,
+    height: box.clientHeight,
+    padding: [8, narrow ? 22 : 0, 0, 0], // half of the last label
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+    scales: {
+      x: { time: false, range: [-0.5, buckets.length - 0.5] },
+      calls: { range: [0, most * GREATER] },
+      seconds: { range: [0, longest * 1.25] },
+    },
+    axes: [
+      { ...axis, grid: { show: false }, size: 28, splits: (plot) => labelled(buckets.length, plot.bbox.width / devicePixelRatio), values: (_, splits) => splits.map((at) => axisLabel(buckets[at], width)) },
+      { ...axis, scale: "calls", size: 40, incrs: COUNTS, space: 44, grid: { stroke: colour("--grid"), width: 1 }, values: (_, splits) => splits.map(format.shortCount) },
+      { ...axis, scale: "seconds", side: 1, size: 52, show: !narrow, incrs: SECONDS, space: 44, grid: { show: false }, values: (_, splits) => splits.map(shortDuration) },
+    ],
+    series: [
+      {},
+      { label: "Calls", scale: "calls", fill: colour("--bar"), width: 0, points: { show: false }, paths: bars() },
+      {
+        label: "Average duration", scale: "seconds", stroke: colour("--line"), width: 2, spanGaps: false,
+        points: { show: few, size: 6, width: 2, fill: colour("--surface"), stroke: colour("--line") },
+      },
+    ],
+    hooks: { setCursor: [(plot) => place(plot, buckets, width, box, tip)] },
+  };
+}
+
+function bars(): uPlot.Series.PathBuilder {
+  const make = uPlot.paths.bars;
+  if (make === undefined) throw new Error("uPlot has no bars");
+  return make({ size: [0.66, 44], radius: [0.18, 0] });
+}
+
+/** Give the places that get a label: every nth, so that labels keep apart; the last one always has one. */
+function labelled(count: number, pixels: number): number[] {
+  const fits = Math.max(1, Math.floor(pixels / LABEL_PX));
+  const step = Math.max(1, Math.ceil(count / fits));
+  return Array.from({ length: Math.ceil(count / step) }, (_, place) => count - 1 - place * step).reverse();
+}
+
+function axisLabel(bucket: Bucket | undefined, width: "day" | "hour"): string {
+  if (bucket === undefined) return "";
+  const start = Date.parse(bucket.bucket);
+  return width === "day" ? format.day(start) : format.clock(start).slice(0, 5);
+}
+
+function shortDuration(seconds: number): string {
+  if (seconds === 0) return "0";
+  if (seconds < 60) return `${seconds}s`;
+  return seconds % 3600 === 0 ? `${seconds / 3600}h` : seconds % 60 === 0 ? `${seconds / 60}m` : format.duration(seconds);
+}
+
+function place(plot: uPlot, buckets: readonly Bucket[], width: "day" | "hour", box: HTMLElement, tip: HTMLElement): void {
+  const { idx, left } = plot.cursor;
+  const bucket = idx == null || left == null || left < 0 ? undefined : buckets[idx];
+  tip.hidden = bucket === undefined;
+  if (bucket === undefined || idx == null) return;
+  const [when, ...figures] = readoutOf(bucket, width);
+  const title = document.createElement("strong");
+  title.textContent = when;
+  tip.replaceChildren(title, ...figures.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+  const middle = plot.bbox.left / devicePixelRatio + plot.valToPos(idx, "x");
+  const beside = middle + APART_PX + tip.offsetWidth;
+  const at = beside <= box.clientWidth ? middle + APART_PX : Math.max(0, middle - APART_PX - tip.offsetWidth);
+  tip.style.transform = `translate(${Math.round(at)}px, 0)`;
+}

@@ -1,0 +1,102 @@
+"""One stack, one tenant with calls and a Chromium for each module of tests; a page of its own for each."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from console_factories import SCREENSHOTS, WATCH, Office, open_office, storage
+from e2e_factories import RunningStack, start_stack
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from voice_gateway.console import BUILT
+from voice_local.servers import free_port
+
+NewPage = Callable[..., Page]
+_CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# What Chromium says of answers that a test brought about; all else that it says of a page is a fault.
+_EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of (400|401|403|404|429|503)")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = next((path for name in _CHROMIUMS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")
+    assert (BUILT / "index.html").is_file(), "the console is not built; run: make console"
+    return found
+
+
+@pytest.fixture(scope="session")
+def stack(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    assert chromium
+    running = start_stack(tmp_path_factory.mktemp("console") / "data", free_port(), "--no-demo")
+    try:
+        running.wait_for("ready")
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def office(stack: RunningStack) -> Office:
+    return open_office(stack, calls=90)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Run a Chromium for a module: as long as Playwright does, no asynchronous test can run in this process."""
+    with storage(tmp_path_factory.mktemp("storage")) as port, sync_playwright() as driver:
+        # The hosts of simulated recordings are ours here; the certificate is nobody's.
+        flags = [f"--host-resolver-rules=MAP *.example.com:443 127.0.0.1:{port}", "--mute-audio"]
+        running = driver.chromium.launch(executable_path=chromium, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[NewPage]:
+    """Give what opens a page in a fresh profile; at the end, no page may have broken its policy or thrown."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not _EXPECTED.match(message.text):
+            faults.append(message.text)
+
+    def open_page(**options: Any) -> Page:
+        chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "ignore_https_errors": True} | options
+        context = browser.new_context(**chosen)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.add_init_script(WATCH)
+        page = context.new_page()
+        page.on("console", note)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        return page
+
+    yield open_page
+    for context in contexts:
+        for page in context.pages:
+            faults += page.evaluate("window.watched ? window.watched.violations : []")
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    return new_page()
+
+
+@pytest.fixture
+def keep() -> Callable[[Page, str], None]:
+    """Give what keeps a picture of a page for those who want to see it."""
+
+    def picture(page: Page, name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    return picture

@@ -1,0 +1,113 @@
+"""How the console looks and loads: themes, sizes, keyboard, accessibility, weight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from console_factories import Office, enter, serious, settled
+from playwright.sync_api import Page, expect
+
+NewPage = Callable[..., Page]
+Keep = Callable[[Page, str], None]
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "is_mobile": True,
+    "has_touch": True,
+}
+
+
+def recorded(office: Office) -> str:
+    listed = office.get("/api/conversations?limit=200")["conversations"]
+    return next(str(one["id"]) for one in listed if one["recording_available"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_no_view_has_a_serious_finding_of_axe(
+    new_page: NewPage, office: Office, keep: Keep, scheme: str, *, phone: bool
+) -> None:
+    page = new_page(color_scheme=scheme, **(PHONE if phone else {}))
+    rules = ["color-contrast"] if scheme == "dark" else []  # the theme changes colours and nothing else
+    page.goto(f"{office.url}/console")
+    expect(page.get_by_label("API token")).to_be_visible()
+    found = {"sign-in": serious(page, *rules)}
+    views = {
+        "overview": "/console/?range=30d",
+        "custom": "/console/?start=2025-01-01&end=2025-01-02",
+        "conversations": "/console/conversations?range=30d",
+        "conversation": f"/console/conversations/{recorded(office)}?range=30d",
+    }
+    enter(page, office)
+    for name, path in views.items():
+        page.goto(office.url + path)
+        settled(page)
+        found[name] = serious(page, *rules)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+        keep(page, f"{name}-{'phone' if phone else 'desktop'}-{scheme}")
+    assert {name: findings for name, findings in found.items() if findings} == {}
+
+
+def test_the_theme_is_the_systems_until_one_is_chosen(new_page: NewPage, office: Office) -> None:
+    page = new_page(color_scheme="dark")
+    enter(page, office)
+    body = page.locator("body")
+    dark, light = "rgb(13, 15, 19)", "rgb(246, 246, 248)"
+    expect(body).to_have_css("background-color", dark)
+    page.emulate_media(color_scheme="light")
+    expect(body).to_have_css("background-color", light)
+    page.get_by_role("button", name="Use the dark theme").click()
+    expect(body).to_have_css("background-color", dark)
+    page.reload()
+    expect(body).to_have_css("background-color", dark)
+    expect(page.get_by_role("button", name="Use the light theme")).to_be_visible()
+
+
+def test_the_keyboard_alone_leads_from_signing_in_to_a_transcript(page: Page, office: Office) -> None:
+    page.goto(f"{office.url}/console/?range=7d")
+    expect(page.get_by_label("API token")).to_be_focused()
+    page.keyboard.type(office.token)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_focused()
+    page.reload()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("radio", name="7 days")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("range=30d"))
+    settled(page)
+    for _ in range(40):
+        if page.evaluate("document.activeElement.closest('.latest') !== null"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/console/conversations/[^/]+\?range=30d"))
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.get_by_role("heading", name="Transcript")).to_be_visible()
+
+
+def test_the_console_is_light_paints_soon_and_does_not_move(page: Page, office: Office) -> None:
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    sizes: list[float] = []
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    enter(page, office, "/console/?range=30d")
+    settled(page)
+    page.wait_for_load_state("networkidle")
+    assert 50_000 < sum(sizes) < 300_000
+    painted = []
+    for path in (
+        "/console/?range=30d",
+        "/console/conversations?range=30d",
+        f"/console/conversations/{recorded(office)}",
+    ):
+        page.goto(office.url + path)
+        settled(page)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("window.watched.shift") < 0.01, path
+        painted.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+    assert min(painted) < 1000  # the machine may be busy with other tests, but not all the time
