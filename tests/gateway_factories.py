@@ -23,7 +23,7 @@ from voice_gateway.app import LIMITER, create_app
 from voice_gateway.areas import SCOPES
 from voice_gateway.edge import EdgeRunner
 from voice_gateway.settings import GatewaySettings
-from voice_gateway.tokens import TokenStore
+from voice_gateway.tokens import Token, TokenStore, _to_document, digest_of, new_secret
 
 PRIVATE_KEY, PUBLIC_KEY = new_key_pair()
 OVERVIEW = "/api/voice/analytics/overview"
@@ -205,3 +205,21 @@ async def make_token(
     """Issue a token and give its text."""
     secret, _ = await TokenStore(database).issue(tenant, name="test", scopes=scopes, expires_at=expires_at)
     return secret
+
+
+async def make_customers(database: Database, count: int) -> list[str]:
+    """Make many tenants, with limits that nobody reaches, and a token of each; give the tokens."""
+    limits = dict.fromkeys((str(area) for area in AreaName), 1_000_000)
+    secrets = [new_secret() for _ in range(count)]
+    names = [f"c{uuid.uuid4().hex[:12]}" for _ in secrets]
+    tokens = [
+        Token(digest_of(each), name, "test", SCOPES, 1, None, None) for each, name in zip(secrets, names, strict=True)
+    ]
+    await database["tenants"].insert_many(
+        {
+            "_id": name, "name": name, "limits": limits, "telnyx_public_keys": [], "created_at": 1, "deleted_at": None,
+        }
+        for name in names
+    )  # fmt: skip
+    await database["api_tokens"].insert_many(_to_document(token) for token in tokens)
+    return secrets

@@ -18,7 +18,9 @@ from nacl.signing import SigningKey
 from voice_common.identity import IDENTITY_HEADER, Identity, IdentitySigner, new_key_pair
 from voice_common.mongo import Database
 from voice_common.times import render_ms
+from voice_common.web.front import FrontRunner
 from voice_webhooks.app import create_app
+from voice_webhooks.front import webhook_front
 from voice_webhooks.settings import WebhooksSettings
 
 VOICE = "/api/webhooks/telnyx/voice"
@@ -96,6 +98,13 @@ class Service:
         return await self.database["conversations"].find_one({"_id": {"tenant": tenant, "session": session}})
 
 
+class _Server(TestServer):
+    """Serves the application behind its front, as gunicorn does."""
+
+    async def _make_runner(self, **_: Any) -> FrontRunner:
+        return FrontRunner(self.app, webhook_front(self.app), drain_seconds=5)
+
+
 async def start_service(
     database: Database, mongo_url: str, signer: Signer
 ) -> tuple[Service, Callable[[], Awaitable[None]]]:
@@ -107,7 +116,7 @@ async def start_service(
         identity_public_keys=[public],
         telnyx_public_keys=[signer.public_key],
     )
-    client = TestClient(TestServer(create_app(settings)))
+    client = TestClient(_Server(create_app(settings)))
     await client.start_server()
     return Service(client, database, signer, IdentitySigner(private)), client.close
 

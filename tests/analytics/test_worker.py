@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient
-from analytics_factories import DAY_0, PUBLIC_KEY, Call, World, asking, scan_detailed
+from analytics_factories import DAY_0, PUBLIC_KEY, Call, World, asking, mark, scan_detailed
 
 from voice_analytics.app import create_app
 from voice_analytics.query import CallSums
 from voice_analytics.rollups import DIRTY_HOURS, ROLLUPS
 from voice_analytics.settings import AnalyticsSettings
 from voice_common.mongo import Database
-from voice_common.times import HOUR_MS, TimeRange
+from voice_common.times import HOUR_MS, TimeRange, now_ms
 from voice_local.servers import Server, free_port
 
 SOON = 25.0
@@ -164,3 +166,36 @@ async def test_answers_stay_exact_when_the_worker_is_killed_between_any_two_step
     with worker(mongo_server.url, database.name, free_port()):
         await until(lambda: clean(database))
         assert await exact()
+
+
+async def test_the_age_of_the_oldest_mark_is_shown_whoevers_turn_it_is(
+    mongo_server: Server, database: Database
+) -> None:
+    world, port = World(database), free_port()
+    await database["leases"].insert_one(
+        {"_id": "rollups", "holder": "another", "until": datetime.now(UTC) + timedelta(hours=1)}
+    )
+    await world.change(Call(DAY_0))
+    await database[DIRTY_HOURS].update_many({}, {"$set": {"at": now_ms() - 90_000}})
+    await database[DIRTY_HOURS].insert_one({**mark("acme", DAY_0), "at": now_ms()})
+
+    async def lag() -> float:
+        async with aiohttp.ClientSession() as client, client.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            (value,) = re.findall(r"^voice_rollup_lag_seconds (\S+)$", await answer.text(), re.MULTILINE)
+            return float(value)
+
+    async def shows() -> bool:
+        try:
+            return 90 <= await lag() < 150
+        except aiohttp.ClientError:
+            return False
+
+    async def shows_nothing() -> bool:
+        return await lag() == 0
+
+    with worker(mongo_server.url, database.name, port):
+        await until(shows)
+        assert await database[ROLLUPS].count_documents({}) == 0  # it was another's turn
+        await database["leases"].delete_many({})
+        await until(shows_nothing)
+    assert await clean(database)

@@ -6,9 +6,17 @@ import time
 
 import pymongo
 import pytest
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConfigurationError,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
-from voice_common.mongo import Database, Session, connect, in_transaction, ping
+from voice_common.mongo import Database, Session, connect, in_transaction, is_passing, ping
 from voice_local.servers import free_port
 
 
@@ -98,3 +106,26 @@ async def test_an_operation_on_a_store_that_is_down_ends_in_time() -> None:
         await ping(client["voice"])
     assert time.monotonic() - started < 1.5
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (AutoReconnect("gone"), True),
+        (ServerSelectionTimeoutError("nobody"), True),
+        (ConfigurationError("Sessions are not supported by this MongoDB deployment"), True),
+        (OperationFailure("stepped down", 189), True),
+        (OperationFailure("conflict", 112, {"errorLabels": ["TransientTransactionError"]}), True),
+        (OperationFailure("took too long", 50), True),
+        (OperationFailure("not authorized", 13), False),
+        (OperationFailure("document too large", 10334), False),
+        (DuplicateKeyError("there"), False),
+        (ValueError("no store at all"), False),
+    ],
+    ids=str,
+)
+def test_what_the_stores_state_is_to_blame_for_may_be_tried_again(
+    error: Exception,
+    passing: bool,  # noqa: FBT001 - a table
+) -> None:
+    assert is_passing(error) is passing

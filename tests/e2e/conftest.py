@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from e2e_factories import RunningStack, World, open_database, start_stack
+from e2e_factories import TRUSTING, RunningStack, World, open_database, start_stack
 
 from voice_local.servers import free_port
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    running = start_stack(tmp_path_factory.mktemp("stack") / "data", free_port(), "--no-demo", "--workers", "2")
+    running = start_stack(
+        tmp_path_factory.mktemp("stack") / "data", free_port(), "--no-demo", "--workers", "2", environment=TRUSTING
+    )
     try:
         running.wait_for("ready")
         yield running

@@ -91,6 +91,14 @@ async def test_what_is_known_of_a_token_is_asked_once_for_all_who_wait(
     assert len([each async for each in found]) == 1
 
 
+async def test_an_unknown_token_is_asked_for_once_in_a_while(gateway: Gateway, database: Database) -> None:
+    await database.command("profile", 2)
+    for _ in range(5):
+        assert (await gateway.get(OVERVIEW, "vst_" + "u" * 43)).status == 401
+    await database.command("profile", 0)
+    assert await database["system.profile"].count_documents({"command.find": "api_tokens"}) == 1
+
+
 async def test_a_failure_is_one_audit_line_and_no_token_is_stored_or_logged(
     gateway: Gateway, database: Database, token: str
 ) -> None:
@@ -105,6 +113,21 @@ async def test_a_failure_is_one_audit_line_and_no_token_is_stored_or_logged(
     stored = [document async for document in database["api_tokens"].find()]
     assert token not in repr(stored)
     assert stored[0]["_id"] == digest_of(token)
+
+
+async def test_a_missing_scope_is_one_audit_line_that_names_the_token_by_its_id(
+    gateway: Gateway, database: Database, tenant: str
+) -> None:
+    token = await make_token(database, tenant, ["recordings:read"])
+    with capture_logs() as logs:
+        assert (await gateway.get(OVERVIEW, token)).status == 403
+    (line,) = [each for each in logs if each["event"] == "scope refused"]
+    named = {"area": "analytics", "scope": "analytics:read", "tenant": tenant, "token": digest_of(token)[:16]}
+    assert named.items() <= line.items()
+    assert line["address"] == "127.0.0.1"
+    assert token not in repr(logs)
+    metrics = await (await gateway.session.get(f"{gateway.ops_url}/metrics")).text()
+    assert 'voice_gateway_auth_failures_total{area="analytics",reason="scope"}' in metrics
 
 
 async def test_with_the_store_down_and_nothing_remembered_it_is_a_503(run_gateway: RunGateway, token: str) -> None:

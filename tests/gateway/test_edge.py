@@ -88,6 +88,7 @@ MALFORMED: dict[str, str] = {
     "asterisk form": f"OPTIONS * HTTP/1.1\r\n{HOST}\r\n",
     "no leading slash": request("api/conversations"),
     "fragment": request(CONVERSATIONS + "#x"),
+    "fragment behind a query": request(CONVERSATIONS + "?limit=1#x"),
     "bytes beyond ASCII": request(CONVERSATIONS + "/é"),
     "space in the target": request(CONVERSATIONS + "/a b"),
     "tab in the target": request(CONVERSATIONS + "/a\tb"),
@@ -145,9 +146,9 @@ async def test_a_malformed_request_gets_a_400_or_a_closed_connection(
         (request(CONVERSATIONS + "?x=" + "a" * 20_000), 414),
         (request(more="X-A: " + "a" * 17_000 + "\r\n"), 431),
         (request(more="X" * 17_000 + ": a\r\n"), 431),
-        (request(more="".join(f"X-{n}: a\r\n" for n in range(150))), 431),
+        (request(more="".join(f"X-{n}: a\r\n" for n in range(99))), 431),
     ],
-    ids=["target", "query", "header", "header's name", "count of headers"],
+    ids=["target", "query", "header", "header's name", "101 headers"],
 )
 async def test_what_is_too_large_has_an_answer_of_its_own(gateway: Gateway, raw: str, status: int) -> None:
     received = await exchange(gateway, raw.encode())
@@ -222,8 +223,10 @@ async def test_browsers_of_named_origins_may_read_and_no_other(run_gateway: RunG
         assert good.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
         assert "Access-Control-Allow-Credentials" not in good.headers
         exposed = good.headers["Access-Control-Expose-Headers"].lower()
-        for name in ("x-ratelimit-remaining", "etag", "x-request-id", "x-cache", "age"):
-            assert name in exposed
+        assert {name.strip() for name in exposed.split(",")} == {
+            "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy",
+            "retry-after", "etag", "age", "x-cache", "x-request-id",
+        }  # fmt: skip
         refused = await gateway.get(CONVERSATIONS, None, {"Origin": "https://app.example.com"})
         assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
         assert "Origin" in refused.headers["Vary"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,13 +12,14 @@ from typing import Any
 import jwt
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from gateway_factories import OVERVIEW, Clock, Gateway, RunGateway, make_tenant
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from gateway_factories import OVERVIEW, Clock, Gateway, RunGateway, make_tenant, make_token
 
 from voice_common.mongo import Database
-from voice_common.store.tenants import TenantStore
+from voice_common.store.tenants import AreaName, TenantStore
 from voice_gateway.signing_keys import KeySet
+from voice_gateway.tokens import TokenStore, digest_of
 from voice_local.servers import free_port
 
 ISSUER, AUDIENCE = "https://issuer.example", "voice"
@@ -24,6 +27,7 @@ RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 ED = ed25519.Ed25519PrivateKey.generate()
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+WEAK = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - that is the flaw
 
 
 @dataclass
@@ -45,7 +49,15 @@ class Issuer:
 @pytest.fixture
 async def issuer() -> AsyncIterator[Issuer]:
     made = Issuer(
-        [jwk_of(RSA, "rsa"), jwk_of(EC, "ec"), jwk_of(ED, "ed"), {"kty": "oct", "k": "c2VjcmV0", "kid": "oct"}]
+        [
+            jwk_of(RSA, "rsa"),
+            jwk_of(EC, "ec"),
+            jwk_of(ED, "ed"),
+            {"kty": "oct", "k": "c2VjcmV0", "kid": "oct"},
+            jwk_of(OTHER, "enc") | {"use": "enc"},
+            jwk_of(OTHER, "rs512") | {"alg": "RS512"},
+            jwk_of(WEAK, "weak"),
+        ]
     )
     app = web.Application()
     app.router.add_get("/jwks", made.handle)
@@ -70,7 +82,8 @@ def jwk_of(key: Any, kid: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def gateway(run_gateway: RunGateway, issuer: Issuer) -> AsyncIterator[Gateway]:
-    async with run_gateway(jwt_jwks_url=issuer.url, jwt_issuer=ISSUER, jwt_audience=[AUDIENCE]) as made:
+    chosen = {"jwt_jwks_url": issuer.url, "jwt_issuer": ISSUER, "jwt_audience": [AUDIENCE]}
+    async with run_gateway(**chosen, trusted_proxies=["127.0.0.1"]) as made:
         await made.until_exact()
         yield made
 
@@ -123,7 +136,78 @@ def _tampered(payload: dict[str, Any]) -> str:
     return f"{head}.{body}.{signature}"
 
 
+def _raw(head: dict[str, Any], payload: Any, key: Any = RSA) -> str:
+    """Sign whatever it is, as no library would."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (head, payload)]
+    signature = key.sign(b".".join(parts), padding.PKCS1v15(), hashes.SHA256())
+    return b".".join([*parts, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def _der_signature(payload: dict[str, Any]) -> str:
+    """Sign as ES256 does, but give the signature in DER."""
+    head, body, _ = sign(payload, EC, "ES256", "ec").split(".")
+    signature = EC.sign(f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
+    return f"{head}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def _with_key_inside(payload: dict[str, Any], **header: Any) -> str:
+    """Sign with a key of one's own, and bring it along."""
+    return jwt.encode(payload, OTHER, "RS256", headers={"jwk": jwk_of(OTHER, "own"), **header})
+
+
+HEAD = {"alg": "RS256", "kid": "rsa", "typ": "JWT"}
 FLAWS: dict[str, Any] = {
+    "exp is now": lambda t: sign(claims(t, exp=int(time.time()))),
+    "exp is null": lambda t: _raw(HEAD, claims(t) | {"exp": None}),
+    "exp is true": lambda t: _raw(HEAD, claims(t, exp=True)),
+    "exp is negative": lambda t: sign(claims(t, exp=-1)),
+    "exp is a text of digits": lambda t: sign(claims(t, exp=str(int(time.time()) + 60))),
+    "not yet is no number": lambda t: sign(claims(t, nbf="soon")),
+    "issuer is a list": lambda t: _raw(HEAD, claims(t, iss=[ISSUER])),
+    "issuer is longer": lambda t: sign(claims(t, iss=ISSUER + "/")),
+    "issuer is null": lambda t: _raw(HEAD, claims(t) | {"iss": None}),
+    "audience is empty": lambda t: sign(claims(t, aud=[])),
+    "audience is a list of others": lambda t: sign(claims(t, aud=["other", AUDIENCE + "2"])),
+    "audience is a number": lambda t: _raw(HEAD, claims(t, aud=7)),
+    "audience is an object": lambda t: _raw(HEAD, claims(t, aud={AUDIENCE: True})),
+    "tenant is a number": lambda t: sign(claims(t, tenant_id=7)),
+    "tenant is empty": lambda t: sign(claims(t, tenant_id="")),
+    "tenant is null": lambda t: _raw(HEAD, claims(t) | {"tenant_id": None}),
+    "tenant is a list": lambda t: sign(claims(t, tenant_id=[t])),
+    "tenant in other letters": lambda t: sign(claims(t.upper())),
+    "tenant with a space": lambda t: sign(claims(t + " ")),
+    "tenant of another claim": lambda t: sign(claims(t, tenant_id=None) | {"tenant": t}),
+    "scope is a number": lambda t: sign(claims(t, scope=1)),
+    "payload is a list": lambda t: _raw(HEAD, [claims(t)]),
+    "payload is text": lambda t: _raw(HEAD, t),
+    "kid is a number": lambda t: _raw(HEAD | {"kid": 7}, claims(t)),
+    "kid is a path": lambda t: _raw(HEAD | {"kid": "../../dev/null"}, claims(t)),
+    "kid of no key that verifies": lambda t: sign(claims(t), kid="oct"),
+    "no alg": lambda t: _raw({"kid": "rsa"}, claims(t)),
+    "alg in small letters": lambda t: _raw(HEAD | {"alg": "rs256"}, claims(t)),
+    "alg is a list": lambda t: _raw(HEAD | {"alg": ["RS256"]}, claims(t)),
+    "alg of another key's kind": lambda t: _raw(HEAD | {"alg": "ES256"}, claims(t)),
+    "none with a signature": lambda t: _raw(HEAD | {"alg": "none"}, claims(t)),
+    "None with a signature": lambda t: _raw(HEAD | {"alg": "None"}, claims(t)),
+    "detached payload": lambda t: _raw(HEAD | {"b64": False, "crit": ["b64"]}, claims(t)),
+    "key in the header": lambda t: _with_key_inside(claims(t)),
+    "key in the header under a known name": lambda t: _with_key_inside(claims(t), kid="rsa"),
+    "key at an address": lambda t: jwt.encode(
+        claims(t),
+        OTHER,
+        "RS256",
+        headers={"kid": "own", "jku": "http://127.0.0.1:9/jwks", "x5u": "http://127.0.0.1:9/"},
+    ),
+    "signature in DER": lambda t: _der_signature(claims(t)),
+    "other key of Ed25519": lambda t: sign(claims(t), ed25519.Ed25519PrivateKey.generate(), "EdDSA", "ed"),
+    "other key of P-256": lambda t: sign(claims(t), ec.generate_private_key(ec.SECP256R1()), "ES256", "ec"),
+    "key for encryption": lambda t: sign(claims(t), OTHER, kid="enc"),
+    "key for RS512": lambda t: sign(claims(t), OTHER, kid="rs512"),
+    "key of 1024 bits": lambda t: _raw(HEAD | {"kid": "weak"}, claims(t), WEAK),
+    "padded": lambda t: sign(claims(t)) + "=",
+    "four parts": lambda t: sign(claims(t)) + ".e30",
+    "two parts": lambda t: sign(claims(t)).rsplit(".", 1)[0],
+    "cut short": lambda t: sign(claims(t))[:-8],
     "expired": lambda t: sign(claims(t, exp=int(time.time()) - 1)),
     "no exp": lambda t: sign(claims(t, exp=None)),
     "exp is no number": lambda t: sign(claims(t, exp="soon")),
@@ -154,8 +238,8 @@ FLAWS: dict[str, Any] = {
 
 
 async def test_a_jwt_with_a_flaw_is_a_401(gateway: Gateway, tenant: str) -> None:
-    for flaw, forge in FLAWS.items():
-        reply = await gateway.get(OVERVIEW, forge(tenant))
+    for number, (flaw, forge) in enumerate(FLAWS.items()):
+        reply = await gateway.get(OVERVIEW, forge(tenant), {"X-Forwarded-For": f"192.0.2.{number}"})
         assert reply.status == 401, flaw
         assert reply.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"', flaw
         assert reply.json() == {"error": "Missing tenant context for analytics request"}, flaw
@@ -171,6 +255,65 @@ async def test_a_jwt_of_a_new_tenant_works_at_once_and_of_a_deleted_one_ends(
     await TenantStore(database).mark_deleted("newcomer")
     clock.ahead += 4
     assert (await gateway.get(OVERVIEW, token)).status == 401
+
+
+async def test_a_jwt_ends_with_its_own_time_though_it_is_remembered(gateway: Gateway, tenant: str) -> None:
+    ends = int(time.time()) + 2
+    token = sign(claims(tenant, exp=ends))
+    asked = time.time()
+    while (await gateway.get(OVERVIEW, token)).status == 200:
+        assert asked < ends
+        await asyncio.sleep(0.05)
+        asked = time.time()
+    assert time.time() >= ends
+
+
+async def test_a_flaw_is_refused_beside_a_good_token_that_is_remembered(gateway: Gateway, tenant: str) -> None:
+    payload = claims(tenant)
+    good = sign(payload)
+    assert (await gateway.get(OVERVIEW, good)).status == 200
+    head, body, signature = good.split(".")
+    last = "A" if signature[0] != "A" else "B"
+    for forged in (f"{head}.{body}.{last}{signature[1:]}", _tampered(payload), sign(payload, OTHER)):
+        assert (await gateway.get(OVERVIEW, forged)).status == 401
+    assert (await gateway.get(OVERVIEW, good)).status == 200
+
+
+async def test_what_is_taken_away_ends_within_5_s_on_every_gateway_while_it_is_used(
+    run_gateway: RunGateway, issuer: Issuer, database: Database
+) -> None:
+    addresses = itertools.count()
+    ended: list[float] = []
+
+    async def use(gateway: Gateway, token: str) -> None:
+        """Ask all the while until it is refused, and then some more."""
+        statuses: list[int] = []
+        while statuses.count(401) < 5:
+            statuses.append(
+                (await gateway.get(OVERVIEW, token, {"X-Forwarded-For": f"192.0.2.{next(addresses)}"})).status
+            )
+            if statuses[-1] == 200:
+                last = time.monotonic()
+            await asyncio.sleep(0.1)
+        assert statuses == sorted(statuses), "what has ended stays so"
+        assert statuses[0] == 200
+        ended.append(last)
+
+    limits = dict.fromkeys(AreaName, 100_000)
+    kept, deleted = await make_tenant(database, limits=limits), await make_tenant(database, limits=limits)
+    revoked = await make_token(database, kept)
+    brief = await make_token(database, kept, expires_at=int(time.time() * 1000) + 1500)
+    tokens = [revoked, brief, await make_token(database, deleted), sign(claims(deleted))]
+    chosen: dict[str, Any] = {"jwt_jwks_url": issuer.url, "jwt_issuer": ISSUER, "jwt_audience": [AUDIENCE]}
+    chosen["trusted_proxies"] = ["127.0.0.1"]
+    async with run_gateway(**chosen) as one, run_gateway(**chosen) as two:
+        using = [asyncio.create_task(use(gateway, token)) for gateway in (one, two) for token in tokens]
+        await asyncio.sleep(0.5)
+        await TokenStore(database).revoke(digest_of(revoked)[:16])
+        await TenantStore(database).mark_deleted(deleted)
+        changed = time.monotonic()
+        await asyncio.gather(*using)
+    assert max(ended) - changed < 5
 
 
 async def test_a_new_key_is_found_at_once_and_asked_for_at_most_once_in_30_s(

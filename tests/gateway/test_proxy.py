@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
@@ -71,6 +72,7 @@ async def test_headers_of_one_hop_do_not_pass(gateway: Gateway, services: Servic
     sent = {
         "Connection": "x-mine, keep-alive", "X-Mine": "1", "X-End": "2", "TE": "trailers", "Proxy-Authorization": "x",
         "Keep-Alive": "1", "X_Voice_Identity": "forged", "Forwarded": "for=1.1.1.1", "X-Real-IP": "1.1.1.1",
+        "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https",
     }  # fmt: skip
     reply = await gateway.get(CONVERSATIONS, token, sent)
     seen = services.recordings.seen[0].headers
@@ -134,9 +136,11 @@ async def test_a_service_that_does_not_know_the_gateway_is_no_fault_of_the_token
     assert (reply.status, reply.json()) == (502, {"error": "Service failed"})
 
 
-async def test_a_service_that_is_down_is_a_503_and_one_that_breaks_off_a_502(
-    gateway: Gateway, services: Services, token: str
+async def test_a_service_that_is_down_or_breaks_off_is_a_503_and_one_that_speaks_no_http_a_502(
+    gateway: Gateway, services: Services, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(upstream, "_RESTART_SECONDS", 0.0)
+
     async def broken(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
@@ -144,13 +148,49 @@ async def test_a_service_that_is_down_is_a_503_and_one_that_breaks_off_a_502(
         await asyncio.sleep(1)
         return web.Response()
 
-    services.recordings.answer = broken
+    async def garbled(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        request.transport.close()
+        await asyncio.sleep(1)
+        return web.Response()
+
+    services.recordings.answer = garbled
     reply = await gateway.get(CONVERSATIONS, token)
     assert (reply.status, reply.json()) == (502, {"error": "Service failed"})
+    services.recordings.answer = broken
+    reply = await gateway.get(CONVERSATIONS, token)
+    assert (reply.status, reply.json()) == (503, {"error": "Service unavailable"})
+    assert reply.headers["Retry-After"] == "1"
     await services.recordings.stop()
     reply = await gateway.get(CONVERSATIONS, token)
     assert (reply.status, reply.json()) == (503, {"error": "Service unavailable"})
     assert reply.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("head", ["Content-Length: 300000\r\n", "Transfer-Encoding: chunked\r\n"])
+async def test_an_answer_that_breaks_off_ends_the_connection_and_no_other_follows(
+    gateway: Gateway, services: Services, token: str, head: str
+) -> None:
+    async def broken(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        body = b"11170\r\n" + b"x" * 70_000 + b"\r\n" if "chunked" in head else b"x" * 70_000
+        request.transport.write(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode() + body)
+        await asyncio.sleep(0.1)
+        request.transport.abort()
+        return web.Response()
+
+    services.recordings.answer = broken
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET {CONVERSATIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    received = b""
+    with suppress(ConnectionError):
+        while chunk := await asyncio.wait_for(reader.read(65536), 5):
+            received += chunk
+    writer.transport.abort()
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.1") == 1
+    assert not received.endswith(b"0\r\n\r\n"), "it must not look complete"
 
 
 async def test_a_get_is_tried_once_more_on_a_connection_error(gateway: Gateway, services: Services, token: str) -> None:
@@ -164,6 +204,22 @@ async def test_a_get_is_tried_once_more_on_a_connection_error(gateway: Gateway, 
     reply = await gateway.get(CONVERSATIONS, token)
     assert (reply.status, reply.json()) == (200, {"ok": True})
     assert len(services.recordings.seen) == 2
+
+
+async def test_a_get_waits_out_a_restart_and_an_outage_is_told_at_once(
+    gateway: Gateway, services: Services, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await services.recordings.stop()
+    waiting = [asyncio.create_task(gateway.get(CONVERSATIONS, token)) for _ in range(10)]
+    await asyncio.sleep(0.3)
+    await services.recordings.start()
+    assert {reply.status for reply in await asyncio.gather(*waiting)} == {200}
+    await services.recordings.stop()
+    monkeypatch.setattr(upstream, "_RESTART_SECONDS", 0.3)
+    assert (await gateway.get(CONVERSATIONS, token)).status == 503
+    asked = time.monotonic()
+    assert (await gateway.get(CONVERSATIONS, token)).status == 503
+    assert time.monotonic() - asked < 0.1, "it has been down for longer than a restart takes"
 
 
 async def test_a_client_that_never_reads_stops_the_flow_from_the_service(
@@ -213,12 +269,14 @@ async def test_a_slow_service_is_a_504_and_a_full_bulkhead_a_503(services: Servi
         service = Service(ServiceName.RECORDINGS, services.recordings.url, session, patience=patience, places=2)
         outcomes = await asyncio.gather(*(_outcome(service) for _ in range(3)))
         assert sorted(outcomes) == [503, 504, 504]
+        services.recordings.answer = None
+        assert [await _outcome(service) for _ in range(3)] == [200] * 3, "places are free again"
 
 
 async def test_a_circuit_opens_after_failures_and_one_probe_closes_it(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream, "_RETRY_PAUSE", 0.0)
+    monkeypatch.setattr(upstream, "_RESTART_SECONDS", 0.0)
     await services.recordings.stop()
     async with make_session() as session:
         service = Service(ServiceName.RECORDINGS, services.recordings.url, session)

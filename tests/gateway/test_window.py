@@ -72,6 +72,13 @@ def test_the_script_admits_exactly_what_the_definition_does(script: Any, gaps: l
             assert free_in == inside[-limit] + WINDOW_US - now
 
 
+def test_a_window_is_gone_from_redis_once_nothing_is_in_it(script: Any) -> None:
+    script.delete("voice:limit:{law}:x")
+    run = script.register_script(SCRIPT)
+    assert run(keys=["voice:limit:{law}:x"], args=[5])[0] == 1
+    assert 59_000 < script.pttl("voice:limit:{law}:x") <= 60_001
+
+
 def test_a_lowered_limit_counts_at_once(script: Any) -> None:
     script.delete("voice:limit:{law}:x")
     run = script.register_script(SETTABLE)

@@ -24,6 +24,7 @@ from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.documents import create_projection_indexes
 from voice_webhooks.projector import Projection, Projector
+from voice_webhooks.take_over import TakeOver
 from voice_webhooks.workers import Registration, WorkerStore
 
 TYPES = ["call.initiated", "call.answered", "call.hangup", "call.bridged", "ai.assistant.transcript", "call.unknown"]
@@ -196,6 +197,12 @@ async def leave_behind(database: Database, worker: str, *events: StoredEvent, fi
     await database["events"].insert_many([one.to_document(worker, seq) for seq, one in enumerate(events, start=first)])
 
 
+async def taken_over(take_over: TakeOver) -> None:
+    """Take over all that is left."""
+    while await take_over.step(lambda: asyncio.sleep(0)):
+        pass
+
+
 async def test_what_a_worker_that_died_left_is_projected_by_another(service: Service) -> None:
     left = stored(event("call.initiated", call_session_id="left"))
     await leave_behind(service.database, "dead", left)
@@ -206,16 +213,15 @@ async def test_what_a_worker_that_died_left_is_projected_by_another(service: Ser
 
 async def test_an_insert_that_lands_after_the_take_over_is_projected_too(database: Database) -> None:
     workers, events = WorkerStore(database), EventStore(database)
-    projector = Projector(Projection(database, await living(database)), events, workers, Registration(workers))
+    projection = Projection(database, await living(database))
     await leave_behind(database, "dead", stored(event("call.initiated", call_session_id="s2")), first=2)
     await workers.renew("dead", 0)
     await workers.end("dead")
-    (ended,) = await workers.ended()
-    await projector._take_over(ended)
+    take_over = TakeOver(projection.project, events, workers)
+    await taken_over(take_over)
     assert [found["_id"]["session"] for found in await conversations(database)] == ["s2"]
     await leave_behind(database, "dead", stored(event("call.initiated", call_session_id="s1")), first=1)
-    (ended,) = [found for found in await workers.ended() if found.id == "dead"]
-    await projector._take_over(ended)
+    await taken_over(take_over)
     assert [found["_id"]["session"] for found in await conversations(database)] == ["s1", "s2"]
 
 

@@ -7,7 +7,10 @@ import re
 
 from voice_common.errors import BadRequest
 
-_CONVERSATION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+CONVERSATION_ID_PATTERN = "^[A-Za-z0-9._:-]{1,128}$"
+"""The form of a conversation id, as schemas have patterns."""
+
+_CONVERSATION_ID = re.compile(CONVERSATION_ID_PATTERN.strip("^$"))
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 

@@ -9,7 +9,15 @@ import pymongo
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -19,6 +27,13 @@ Database = AsyncDatabase[dict[str, Any]]
 Session = AsyncClientSession
 T = TypeVar("T")
 _DUPLICATE = 11000
+
+# A node that ends, starts, steps down or was cut off, and cursors and snapshots that went with it; as the server's
+# error_codes.yml names them, from HostUnreachable to NotPrimaryOrSecondary.
+_PASSING_CODES = frozenset(
+    {6, 7, 43, 89, 91, 134, 189, 237, 246, 262, 290, 9001, 10058, 10107, 11600, 11601, 11602, 13435, 13436}
+)
+_PASSING_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
 
 DURABLE = WriteConcern(w="majority", j=True)
 MAJORITY = ReadConcern("majority")
@@ -30,9 +45,13 @@ def connect(url: str, *, timeout_seconds: float, max_pool_size: int = 50) -> Cli
 
     Writes are durable (majority, journaled); reads see only what a majority has.
     """
+    # Not at the top: a process that forks services imports this module, and must not import what keeps metrics.
+    from voice_common.telemetry.mongo import listeners  # noqa: PLC0415 - see above
+
     return AsyncMongoClient(
         url,
         appname="voice",
+        event_listeners=listeners(),
         connectTimeoutMS=int(min(timeout_seconds, 2) * 1000),
         serverSelectionTimeoutMS=int(timeout_seconds * 1000),
         timeoutMS=int(timeout_seconds * 1000),
@@ -48,6 +67,19 @@ def connect(url: str, *, timeout_seconds: float, max_pool_size: int = 50) -> Cli
 async def ping(database: Database) -> None:
     """Raise unless a primary answers."""
     await database.client.admin.command("ping", read_preference=ReadPreference.PRIMARY)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether the store's state, and not what it was asked, is why an operation failed: later it may do.
+
+    A node that has just started says that it knows no sessions: PyMongo makes a `ConfigurationError` of it.
+    """
+    return isinstance(error, PyMongoError) and (
+        isinstance(error, ConnectionFailure | ExecutionTimeout | ConfigurationError)
+        or error.timeout
+        or any(error.has_error_label(label) for label in _PASSING_LABELS)
+        or (isinstance(error, OperationFailure) and error.code in _PASSING_CODES)
+    )
 
 
 async def in_transaction(client: Client, body: Callable[[Session], Awaitable[T]], *, seconds: float = 10.0) -> T:

@@ -17,6 +17,7 @@ from gunicorn.app.base import BaseApplication
 from voice_common.lifeline import die_with_parent
 from voice_common.settings import ServiceSettings, SettingsError, load
 from voice_common.telemetry.logs import configure_logs
+from voice_common.telemetry.traces import traces_wanted
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -40,6 +41,7 @@ class _Service(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def load(self) -> Factory:
         module, _, name = self._factory.partition(":")
         factory: Factory = getattr(importlib.import_module(module), name)
+        settle_collector()
         return factory
 
 
@@ -56,6 +58,7 @@ def serve(
     """
     try:
         settings = load(settings_model)
+        traces_wanted()  # what is wrong there must stop this process, and not each worker again and again
     except SettingsError as error:
         sys.stderr.write(f"voice-{service}: {error}\n")
         sys.exit(2)
@@ -90,6 +93,10 @@ def _options(settings: ServiceSettings, more_binds: list[str]) -> dict[str, obje
 
 def _post_fork(_arbiter: object, _worker: object) -> None:
     die_with_parent()
+
+
+def settle_collector() -> None:
+    """Let the garbage collector look less often, once everything is imported."""
     # Imported modules live as long as the worker, and requests leave little that only a collection frees: the
     # default thresholds spent 5 % of a webhooks worker on looking for it.
     gc.freeze()

@@ -10,18 +10,21 @@ import structlog
 from aiohttp import web
 from pymongo.errors import PyMongoError
 
-from voice_analytics.handlers import CALL_SUMS, analytics_routes
+from voice_analytics.handlers import CALL_SUMS
 from voice_analytics.query import CallSums
 from voice_analytics.refresh import RollupKeeper
+from voice_analytics.routes import ENDPOINTS
 from voice_analytics.settings import AnalyticsSettings
 from voice_analytics.worker.loop import working
 from voice_common.identity import IdentityVerifier
 from voice_common.mongo import Database, connect, ping
 from voice_common.settings import load
 from voice_common.telemetry.logs import configure_logs
+from voice_common.telemetry.traces import TRACES
 from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
 from voice_common.web.health import HEALTH
+from voice_common.web.openapi import add_endpoints
 
 DATABASE = web.AppKey("database", Database)
 SETTINGS = web.AppKey("settings", AnalyticsSettings)
@@ -36,7 +39,7 @@ def create_app(settings: AnalyticsSettings) -> web.Application:
     app.cleanup_ctx.extend([_store, _indexes])
     if settings.analytics_worker_in_process:
         app.cleanup_ctx.append(_worker)
-    app.add_routes(analytics_routes())
+    add_endpoints(app, "analytics", ENDPOINTS)
     return app
 
 
@@ -44,6 +47,7 @@ async def application() -> web.Application:
     """Make the service of a worker process from the environment."""
     settings = load(AnalyticsSettings)
     configure_logs("analytics", settings.log_level)
+    TRACES.start("analytics")
     return create_app(settings)
 
 

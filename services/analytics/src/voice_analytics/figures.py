@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from voice_analytics.shapes import Bucket, DetailedMetrics, OverviewMetrics
 from voice_analytics.sums import Sums
 from voice_common.times import render_ms
 
@@ -12,7 +13,7 @@ _TEN_THOUSANDTHS = 10_000
 _MS_PER_SECOND = 1000
 
 
-def overview(sums: Sums) -> dict[str, object]:
+def overview(sums: Sums) -> OverviewMetrics:
     """Give the ``metrics`` of the overview."""
     return {
         "total_calls": sums.calls,
@@ -23,7 +24,7 @@ def overview(sums: Sums) -> dict[str, object]:
     }
 
 
-def detailed(sums: Sums) -> dict[str, object]:
+def detailed(sums: Sums) -> DetailedMetrics:
     """Give the ``metrics`` of the detailed view: the overview, tool calls and sentiment."""
     return {
         **overview(sums),
@@ -36,7 +37,7 @@ def detailed(sums: Sums) -> dict[str, object]:
     }
 
 
-def timeline(buckets: Mapping[int, Sums]) -> list[dict[str, object]]:
+def timeline(buckets: Mapping[int, Sums]) -> list[Bucket]:
     """Give the entries of a timeline, ascending, from sums by the bucket's start in milliseconds."""
     return [
         {

@@ -1,4 +1,4 @@
-"""The three routes of analytics: parse, sum, render."""
+"""The handlers of analytics: parse, sum, render."""
 
 from __future__ import annotations
 
@@ -38,12 +38,3 @@ async def timeline(request: web.Request, tenant: str) -> web.StreamResponse:
     period, width, shown = query.period(), query.width(), query.filled_starts()
     buckets = await request.app[CALL_SUMS].buckets(tenant, period, width)
     return json_response({"timeline": figures.timeline(dict.fromkeys(shown, Sums()) | buckets)})
-
-
-def analytics_routes() -> list[web.RouteDef]:
-    """Give the routes that the gateway forwards."""
-    return [
-        web.get("/api/voice/analytics/overview", overview),
-        web.get("/api/voice/analytics/detailed", detailed),
-        web.get("/api/voice/analytics/timeline", timeline),
-    ]

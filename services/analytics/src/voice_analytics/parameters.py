@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field, WithJsonSchema
+
 from voice_common.errors import BadRequest
 from voice_common.times import DAY_MS, HOUR_MS, TimeRange, parse_range
 from voice_common.web.query import QueryModel
+from voice_common.web.shapes import END, START, Bound
 
 _WIDTHS = {"day": DAY_MS, "hour": HOUR_MS}
 _MOST_BUCKETS = 10_000
 
 
+def _one_of(*words: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(words)})
+
+
 class RangeQuery(QueryModel):
     """The range of calls that an answer is about."""
 
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: Annotated[Bound | None, START] = None
+    end_date: Annotated[Bound | None, END] = None
 
     def period(self) -> TimeRange:
         """Give the range in milliseconds; raise `BadRequest` where it is none."""
@@ -24,8 +33,15 @@ class RangeQuery(QueryModel):
 class TimelineQuery(RangeQuery):
     """The range of a timeline, its buckets, and whether empty ones are shown."""
 
-    bucket: str = "day"
-    fill: str | None = None
+    bucket: Annotated[str, _one_of("day", "hour")] = Field(
+        "day", description="Width of a bucket.", examples=["day", "hour"]
+    )
+    fill: Annotated[str, _one_of("zero")] | None = Field(
+        None,
+        description="`zero`: every bucket of the range is there, also one without calls. Needs both dates; at most "
+        "10,000 buckets.",
+        examples=["zero"],
+    )
 
     def width(self) -> int:
         """Give the width of a bucket in milliseconds; raise `BadRequest` for an unknown one."""

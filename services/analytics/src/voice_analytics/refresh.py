@@ -8,13 +8,13 @@ import pymongo
 from pymongo import UpdateOne
 
 from voice_analytics.cover import Span, live_spans
+from voice_analytics.indexes import make_indexes
 from voice_analytics.rollups import (
     DIRTY_HOURS,
     ROLLUPS,
     STALE_VERSION,
     VERSION,
     built_key,
-    create_rollup_indexes,
     dirty_hours,
     forget_marks,
     hours_of,
@@ -22,11 +22,12 @@ from voice_analytics.rollups import (
     rollup_document,
     rollup_key,
 )
-from voice_analytics.scan import create_scan_index, scan_hours
+from voice_analytics.scan import scan_hours
 from voice_common.faults import reach
 from voice_common.mongo import Database, Document, Session, in_transaction, ping
 from voice_common.store.conversations import CONVERSATIONS
 from voice_common.store.horizons import horizons_of
+from voice_common.telemetry.traces import TRACES
 from voice_common.times import DAY_MS
 
 _TRANSACTION_SECONDS = 20.0
@@ -51,8 +52,7 @@ class RollupKeeper:
         """Make the collections and indexes; safe to repeat."""
         await ping(self._database)  # a server that is away is not waited for as long as an index may take
         with pymongo.timeout(_LONG_SECONDS):
-            await create_rollup_indexes(self._database)
-            await create_scan_index(self._database)
+            await make_indexes(self._database)
 
     async def dirty_days(self) -> list[TenantDay]:
         """Give the days that have marks, newest first."""
@@ -61,6 +61,11 @@ class RollupKeeper:
             [{"$group": {"_id": {"tenant": "$_id.tenant", "day": day}}}, {"$sort": {"_id.day": -1}}]
         )
         return [TenantDay(row["_id"]["tenant"], row["_id"]["day"]) async for row in cursor]
+
+    async def oldest_mark(self) -> int | None:
+        """Give when the oldest mark was put (ms); ``None`` where nothing is dirty."""
+        cursor = await self._database[DIRTY_HOURS].aggregate([{"$group": {"_id": None, "at": {"$min": "$at"}}}])
+        return next((row["at"] for row in await cursor.to_list()), None)
 
     async def stale_days(self) -> list[TenantDay]:
         """Give some of the days whose rollups are of an older version, or only promised."""
@@ -117,7 +122,8 @@ class RollupKeeper:
 
         if __debug__:
             reach("rollup.begun")
-        await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
+        with TRACES.batch("rollup.refresh"):
+            await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
         if __debug__:
             reach("rollup.committed")
 

@@ -20,6 +20,7 @@ from typing import Any
 from voice_analytics.cover import Span, day_of
 from voice_analytics.sums import Sums, add_up
 from voice_common.mongo import Database, Document, Session
+from voice_common.store.indexes import ensure_index
 from voice_common.times import HOUR_MS
 
 ROLLUPS = "rollups"
@@ -43,9 +44,9 @@ class Rollups:
 
 async def create_rollup_indexes(database: Database) -> None:
     """Make the indexes of ``rollups``, and ``dirty_hours`` itself; safe to repeat."""
-    await database[ROLLUPS].create_index("version", name="by_version")
+    await ensure_index(database[ROLLUPS], "version", name="by_version")
     # A transaction that makes a collection locks more than one that finds it, and conflicts with its like.
-    await database[DIRTY_HOURS].create_index("_id")
+    await ensure_index(database[DIRTY_HOURS], "_id", name="_id_")
 
 
 def rollup_key(tenant: str, day: int) -> dict[str, Any]:

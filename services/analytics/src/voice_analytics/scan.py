@@ -10,6 +10,7 @@ from voice_analytics.sums import Sums, add_up
 from voice_common.mongo import Database, Session
 from voice_common.store.conversations import CONVERSATIONS
 from voice_common.store.facts import Phase
+from voice_common.store.indexes import ensure_index
 from voice_common.times import HOUR_MS
 
 INDEX_NAME = "by_start_for_sums"
@@ -28,7 +29,7 @@ _SPANS_AT_ONCE = 16  # so that many are few round trips; in a transaction the se
 
 async def create_scan_index(database: Database) -> None:
     """Make the index that holds all that `scan_hours` reads; safe to repeat."""
-    await database[CONVERSATIONS].create_index(_INDEX, name=INDEX_NAME)
+    await ensure_index(database[CONVERSATIONS], _INDEX, name=INDEX_NAME)
 
 
 async def scan_hours(database: Database, session: Session, tenant: str, spans: Sequence[Span]) -> dict[int, Sums]:

@@ -6,8 +6,6 @@ import math
 import time
 from dataclasses import dataclass
 
-from multidict import CIMultiDict
-
 from voice_gateway.window import WINDOW_SECONDS, Decision
 
 
@@ -19,17 +17,18 @@ class Allowance:
     limit: int
     decision: Decision
 
-    @property
-    def retry_after(self) -> int:
-        """Whole seconds until one more request is admitted."""
-        return max(1, math.ceil(self.decision.free_in))
+    def refusal_headers(self) -> dict[str, str]:
+        """Say in how many whole seconds one more request is admitted."""
+        return {"Retry-After": str(max(1, math.ceil(self.decision.free_in)))}
 
-    def put_into(self, headers: CIMultiDict[str]) -> None:
-        """Set the five headers of the contract (§5)."""
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Give the five headers of the contract (§5)."""
         full_in = self.decision.full_in
         remaining = self.decision.remaining
-        headers["X-RateLimit-Limit"] = str(self.limit)
-        headers["X-RateLimit-Remaining"] = str(remaining)
-        headers["X-RateLimit-Reset"] = str(math.ceil(time.time() + full_in))
-        headers["RateLimit-Policy"] = f'"{self.area}";q={self.limit};w={WINDOW_SECONDS}'
-        headers["RateLimit"] = f'"{self.area}";r={remaining};t={math.ceil(full_in)}'
+        return (
+            ("X-RateLimit-Limit", str(self.limit)),
+            ("X-RateLimit-Remaining", str(remaining)),
+            ("X-RateLimit-Reset", str(math.ceil(time.time() + full_in))),
+            ("RateLimit-Policy", f'"{self.area}";q={self.limit};w={WINDOW_SECONDS}'),
+            ("RateLimit", f'"{self.area}";r={remaining};t={math.ceil(full_in)}'),
+        )

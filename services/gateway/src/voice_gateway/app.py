@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,22 +18,27 @@ from voice_common.mongo import Client, connect, ping
 from voice_common.settings import load
 from voice_common.store.tenants import TenantStore
 from voice_common.telemetry.logs import configure_logs
-from voice_common.web.app import make_app
+from voice_common.telemetry.traces import TRACES
+from voice_common.web.app import OBSERVER, make_app
 from voice_common.web.health import HEALTH
 from voice_gateway.addresses import ClientAddresses
-from voice_gateway.areas import ANALYTICS, CONVERSATIONS, RECORDINGS, ServiceName
+from voice_gateway.areas import AREAS, ServiceName
 from voice_gateway.authentication import Authenticator
-from voice_gateway.cache import STALE_SECONDS, Cache
+from voice_gateway.cache import STALE_SECONDS, Cache, Outcome
+from voice_gateway.console import add_console
 from voice_gateway.cors import allow_origins
+from voice_gateway.docs import ABOUT, add_docs
 from voice_gateway.edge import EdgeRunner, strict
+from voice_gateway.express import DRESS, EXPRESS, Dress, Express, Lane
 from voice_gateway.gate import ALLOWANCE, Gate
 from voice_gateway.handlers import CACHED, MAX_WEBHOOK, passed_on, report, webhook
 from voice_gateway.jwts import JwtVerifier
 from voice_gateway.limiter import Limiter
 from voice_gateway.memory_level import MemoryLevel
-from voice_gateway.metrics import TOKEN_CHANGES
+from voice_gateway.metrics import TOKEN_CHANGES, show_all
+from voice_gateway.openapi import ApiDescription
 from voice_gateway.proxy import Proxy
-from voice_gateway.queries import REPORTS
+from voice_gateway.routes import FORWARDED
 from voice_gateway.settings import MEBIBYTE, GatewaySettings
 from voice_gateway.shared_level import SharedLevel
 from voice_gateway.signing_keys import KeySet, OneKey
@@ -54,6 +59,7 @@ async def application() -> EdgeRunner:
     """Make the gateway as its environment says; gunicorn awaits this in each worker."""
     settings = load(GatewaySettings)
     configure_logs("gateway", settings.log_level)
+    TRACES.start("gateway")
     return EdgeRunner(create_app(settings), drain_seconds=settings.drain_seconds)
 
 
@@ -68,6 +74,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
         max_body=MAX_WEBHOOK,
         log_requests=settings.logs_requests,
     )
+    show_all((area.name for area in AREAS), ServiceName, Outcome)
     session = make_session()
     client = connect(settings.mongo_url, timeout_seconds=_STORE_SECONDS)
     database = client[settings.mongo_database]
@@ -81,10 +88,16 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     gate = Gate(authenticator, limiter, addresses)
     proxy = Proxy(IdentitySigner(settings.identity_private_key), addresses)
 
-    resources = _add_routes(app, settings, session, gate, cache, proxy)
+    resources, lanes = _add_routes(app, settings, session, gate, cache, proxy, clock)
+    add_console(app)
     if settings.cors_origins:
         allow_origins(app, resources, settings.cors_origins)
-    app.on_response_prepare.append(_dress(vary_by_origin=bool(settings.cors_origins)))
+    private = [(hdrs.CACHE_CONTROL, "private, no-store")]
+    if settings.cors_origins:
+        private.append((hdrs.VARY, "Origin"))
+    dress = app[DRESS] = _dress(private)
+    app.on_response_prepare.append(dress)
+    app[EXPRESS] = Express(gate, cache, app[OBSERVER], lanes, dress, settings.metrics_port)
     app[HEALTH].add("mongo", lambda: ping(database))
 
     tasks: list[Coroutine[Any, Any, None]] = [limiter.run(), shared.run(), tokens.keep_index(), _count_changes(tokens)]
@@ -118,42 +131,45 @@ def _add_routes(
     gate: Gate,
     cache: Cache,
     proxy: Proxy,
-) -> list[web.AbstractResource]:
+    clock: Callable[[], float],
+) -> tuple[list[web.AbstractResource], list[Lane]]:
     analytics = Service(ServiceName.ANALYTICS, settings.analytics_url, session)
     recordings = Service(ServiceName.RECORDINGS, settings.recordings_url, session)
     webhooks = Service(ServiceName.WEBHOOKS, settings.webhooks_url, session, patience=_WEBHOOK_PATIENCE)
-    to_recordings = passed_on(proxy, recordings)
-    routes = {kind.path: gate.guard(ANALYTICS, report(cache, proxy, analytics, kind)) for kind in REPORTS}
-    routes["/api/voice/recordings/{id:[^/]+}"] = gate.guard(RECORDINGS, to_recordings)
-    for path in ("/api/conversations", "/api/conversations/{id:[^/]+}", "/api/conversations/{id:[^/]+}/messages"):
-        routes[path] = gate.guard(CONVERSATIONS, to_recordings)
-    resources: list[web.AbstractResource] = []
-    for path, handler in routes.items():
-        resource = app.router.add_resource(path)
+    services = {service.name: service for service in (analytics, recordings, webhooks)}
+    to_webhooks = webhook(proxy, webhooks)
+    resources: list[web.AbstractResource] = [add_docs(app, ApiDescription(services.values(), ABOUT, clock=clock))]
+    lanes: list[Lane] = []
+    for forwarded in FORWARDED:
+        if forwarded.area is None:
+            app.router.add_post(forwarded.path, to_webhooks)
+            continue
+        service = services[forwarded.service]
+        pass_on = (
+            passed_on(proxy, service) if forwarded.report is None else report(cache, proxy, service, forwarded.report)
+        )
+        handler = gate.guard(forwarded.area, pass_on)
+        resource = app.router.add_resource(forwarded.path)
         resource.add_route(hdrs.METH_GET, handler)
         resource.add_route(hdrs.METH_HEAD, handler)
         resources.append(resource)
-    to_webhooks = webhook(proxy, webhooks)
-    for path in ("/api/webhooks/telnyx/voice", "/api/webhooks/telnyx/voice/conversational-ai"):
-        app.router.add_post(path, to_webhooks)
-    return resources
+        lanes.append(Lane(resource.canonical, forwarded.area, pass_on, forwarded.report))
+    return resources, lanes
 
 
-def _dress(*, vary_by_origin: bool) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    async def dress(request: web.Request, response: web.StreamResponse) -> None:
+def _dress(private: Sequence[tuple[str, str]]) -> Dress:
+    async def dress(request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Put on a response what every one has: the caller's limits, and no caching where none was allowed."""
         allowance = request.get(ALLOWANCE)
         if allowance is not None:
-            allowance.put_into(response.headers)
+            response.headers.update(allowance.headers())
         if response.headers.get(hdrs.CONNECTION) == "close":
             response.force_close()  # a body that was refused is not read: what follows it is no request
         if response.status in _RETRIED and hdrs.RETRY_AFTER not in response.headers:
             response.headers[hdrs.RETRY_AFTER] = "1"
         if CACHED not in request:
-            response.headers[hdrs.CACHE_CONTROL] = "private, no-store"
             response.headers.popall("CDN-Cache-Control", None)
-            if vary_by_origin:
-                response.headers[hdrs.VARY] = "Origin"
+            response.headers.update(private)
 
     return dress
 

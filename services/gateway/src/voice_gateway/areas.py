@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from voice_common.store.tenants import AreaName
 
@@ -16,7 +17,7 @@ class ServiceName(StrEnum):
     WEBHOOKS = "webhooks"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Area:
     """One area: `limit` is the default of requests in any 60 s."""
 
@@ -24,7 +25,7 @@ class Area:
     service: ServiceName
     limit: int
 
-    @property
+    @cached_property
     def scope(self) -> str:
         """The scope that a token needs here."""
         return f"{self.name}:read"

@@ -6,18 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain, repeat
+from typing import TypeGuard
 
 import structlog
 
 from voice_common.errors import VoiceError
+from voice_common.telemetry.tally import TALLY
 from voice_gateway.answers import Answer, now_us
 from voice_gateway.memory_level import MemoryLevel
 from voice_gateway.metrics import CACHE_RESULTS
-from voice_gateway.shared_level import SharedLevel
+from voice_gateway.shared_level import SharedLevel, Turn
 
 STALE_SECONDS = 600
 """How old an answer may be that is given while analytics is down."""
 
+_OTHERS_SECONDS = 0.2
+"""Longest that a flight waits for the answer of another gateway before it asks analytics itself."""
+
+_LOOK_PAUSES = (0.002, 0.004, 0.008, 0.016)
 _log = structlog.get_logger("voice.gateway.cache")
 
 
@@ -81,14 +88,19 @@ class Cache:
         self._hits = CACHE_RESULTS.labels(Outcome.HIT)
         self._apart: set[asyncio.Task[_Flight]] = set()
 
+    def holds(self, key: str, ttl: int) -> bool:
+        """Tell whether a fresh answer is in this process's memory; whether it is the newest is for `at_hand`."""
+        answer = self._memory.get(key)
+        return answer is not None and self._clock() - answer.computed_us < ttl * 1_000_000
+
     def at_hand(self, question: Question) -> Answer | None:
         """Give a fresh answer out of this process's memory, if that is certain to be the newest."""
         if question.no_cache:
             return None
         answer = self._memory.get(question.key)
-        if answer is None or not self._is_fresh(answer, question.ttl) or answer.checked_us < question.refreshed_us:
+        if not self._is_current(answer, question):
             return None
-        self._hits.inc()
+        TALLY.count(self._hits)
         return answer
 
     async def find(self, question: Question, fetch: Fetch) -> tuple[Outcome, Answer | Fetched]:
@@ -124,10 +136,14 @@ class Cache:
 
     async def _wanted(self, question: Question, fetch: Fetch) -> _Flight:
         """Give what is fresh at either level, else ask analytics, else give what is stale."""
-        kept = await self._newest(question)
-        if kept is not None and self._is_fresh(kept, question.ttl):
+        kept, turn = await self._awaited(question)
+        if self._is_current(kept, question):
             return _Flight(Outcome.HIT, kept)
-        fetched = await self._fetched(question, fetch)
+        try:
+            fetched = await self._fetched(question, fetch)
+        finally:
+            if turn is not Turn.ANOTHERS:  # also where the answer to `look` came too late
+                self._shared.pass_turn(question.key)
         if fetched.outcome is Outcome.STALE:
             kept = self._memory.get(question.key) or kept
             if kept is not None and kept.age(self._clock()) <= STALE_SECONDS:
@@ -144,20 +160,32 @@ class Cache:
 
     async def _own(self, question: Question, fetch: Fetch) -> _Flight:
         """Give what is fresh, else ask analytics and keep nothing of it (RFC 9111 §5.2.1.5)."""
-        kept = await self._newest(question)
-        if kept is not None and self._is_fresh(kept, question.ttl):
+        kept = self._newest(question, await self._shared.get(question.key))
+        if self._is_current(kept, question):
             return _Flight(Outcome.HIT, kept)
         return _Flight(Outcome.MISS, (await self._fetched(question, fetch)).result)
 
-    async def _newest(self, question: Question) -> Answer | None:
+    async def _awaited(self, question: Question) -> tuple[Answer | None, Turn]:
+        """Give what is newest at both levels; wait a moment for it where another gateway is asking analytics."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _OTHERS_SECONDS
+        for pause in chain(_LOOK_PAUSES, repeat(_LOOK_PAUSES[-1])):
+            shared, turn = await self._shared.look(question.key, self._clock() - question.ttl * 1_000_000)
+            kept = self._newest(question, shared)
+            if turn is not Turn.ANOTHERS or self._is_current(kept, question) or loop.time() + pause > deadline:
+                break
+            await asyncio.sleep(pause)
+        return kept, turn
+
+    def _newest(self, question: Question, shared: Answer | None) -> Answer | None:
         """Give the newer one of both levels, and keep it here."""
         kept = self._memory.get(question.key)
-        shared = await self._shared.get(question.key)
-        if shared is not None and (kept is None or shared.computed_us > kept.computed_us):
+        if shared is None:
+            return kept
+        if kept is None or shared.computed_us > kept.computed_us:
             self._memory.put(question.key, shared)
             kept = shared
-        if kept is not None:
-            kept.checked_us = max(kept.checked_us, question.refreshed_us)
+        kept.checked_us = max(kept.checked_us, question.refreshed_us)
         return kept
 
     async def _fetched(self, question: Question, fetch: Fetch) -> _Flight:
@@ -173,10 +201,16 @@ class Cache:
         if not fetched.is_answer:
             return _Flight(Outcome.STALE if fetched.is_outage else Outcome.MISS, fetched)
         answer = Answer(fetched.body, started)
+        answer.checked_us = max(started, question.refreshed_us)  # whichever gateway's clock is ahead
         if not question.no_store:
             self._memory.put(question.key, answer)
-            await self._shared.put(question.key, answer, (self._clock() - started) // 1000)
+            self._shared.put(question.key, answer, (self._clock() - started) // 1000)
         return _Flight(Outcome.MISS, answer)
 
-    def _is_fresh(self, answer: Answer, ttl: int) -> bool:
-        return self._clock() - answer.computed_us < ttl * 1_000_000
+    def _is_current(self, answer: Answer | None, question: Question) -> TypeGuard[Answer]:
+        """Tell whether an answer is fresh, and certain not to be replaced by demand on another gateway."""
+        return (
+            answer is not None
+            and self._clock() - answer.computed_us < question.ttl * 1_000_000
+            and answer.checked_us >= question.refreshed_us
+        )

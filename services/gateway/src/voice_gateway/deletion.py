@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from voice_common.mongo import Database
 from voice_common.store.keys import within
@@ -28,8 +29,8 @@ SETTLING = 0.05
 _BATCH = 1000
 
 
-async def delete_tenant(database: Database, tenant: str) -> int:
-    """Delete a tenant with all of its data; give how many documents that were.
+async def delete_tenant(database: Database, tenant: str, *, progress: Callable[[int], None]) -> int:
+    """Delete a tenant with all of its data; give how many documents that were, `progress` is told some at a time.
 
     Returns when no process remembers the tenant any more, so that its id can be used again without any of them
     taking the new one for the old. Repeating it is safe. Raises `UnknownTenantError`.
@@ -39,14 +40,19 @@ async def delete_tenant(database: Database, tenant: str) -> int:
     fresh_at = asyncio.get_running_loop().time() + max(DIRECTORY_MAX_AGE, MAX_AGE) + SETTLING
     await asyncio.sleep(DIRECTORY_MAX_AGE + SETTLING)  # from now on nobody stores anything of it
     deleted = 0
-    while found := sum([await _delete_batches(database, name, tenant) for name in COLLECTIONS]):
+    while found := sum([await _delete_batches(database, name, tenant, progress) for name in COLLECTIONS]):
         deleted += found  # a batch that was under way can land behind us: until nothing is left
     await asyncio.sleep(max(0.0, fresh_at - asyncio.get_running_loop().time()))
     await store.forget(tenant)
     return deleted
 
 
-async def _delete_batches(database: Database, name: str, tenant: str) -> int:
+async def count_documents(database: Database, tenant: str) -> int:
+    """Count what `delete_tenant` has to delete."""
+    return sum([await database[name].count_documents({"_id": within(tenant=tenant)}) for name in COLLECTIONS])
+
+
+async def _delete_batches(database: Database, name: str, tenant: str, progress: Callable[[int], None]) -> int:
     """Delete a tenant's documents of one collection, some at a time so that no call outlives its time-out."""
     deleted = 0
     while keys := [
@@ -55,4 +61,5 @@ async def _delete_batches(database: Database, name: str, tenant: str) -> int:
     ]:
         result = await database[name].delete_many({"_id": {"$in": keys}})
         deleted += result.deleted_count
+        progress(result.deleted_count)
     return deleted

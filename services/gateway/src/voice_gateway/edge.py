@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,10 +13,13 @@ from aiohttp.web_protocol import RequestHandler
 
 from voice_common.errors import NotFound
 from voice_common.ids import request_id
-from voice_common.web.observe import REQUEST_ID_HEADER, request_id_of
+from voice_common.web.observe import REQUEST_ID_HEADER, request_id_of, stamp
 from voice_common.web.render import error_response
+from voice_common.web.tracing import traced
+from voice_gateway.express import DRESS, EXPRESS
 from voice_gateway.handlers import brief_readiness
 from voice_gateway.metrics import MALFORMED_REQUESTS
+from voice_gateway.targets import is_clean, is_internal
 
 MAX_TARGET = 8190  # what the services behind take, too
 MAX_HEADER = 8189  # unlike MAX_TARGET, so that aiohttp's LineTooLong tells by its limit which one it was
@@ -25,8 +28,6 @@ _LINGER_SECONDS = 2.0
 _KEEP_ALIVE_SECONDS = 75.0
 _VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _OPS = frozenset({"/livez", "/readyz", "/metrics"})
-_TARGET = re.compile(r"/[!-~]*")
-_ODD = re.compile(r"#|%(?:2f|5c|00)|\\|/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
 _log = structlog.get_logger("voice.gateway.edge")
 
 
@@ -89,15 +90,19 @@ class EdgeRunner(web.AppRunner):
 
     def __init__(self, app: web.Application, *, drain_seconds: float) -> None:
         super().__init__(app, shutdown_timeout=drain_seconds)
+        self._express = app[EXPRESS]
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()  # starts the application
-        app = self.app
+        app, express = self.app, self._express
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if request.version not in _VERSIONS:  # aiohttp would answer in the version that was asked for
                 MALFORMED_REQUESTS.labels(400).inc()
                 raise ConnectionResetError
+            answer = await express.answer(request)
+            if answer is not None:
+                return answer
             try:
                 return await app._handle(request)  # type: ignore[arg-type] # noqa: SLF001 - what aiohttp's own server is given
             except web.HTTPException as error:  # raised before the middlewares: an Expect that can't be met
@@ -107,8 +112,8 @@ class EdgeRunner(web.AppRunner):
                 return response
 
         return EdgeServer(
-            handle,
-            request_factory=app._make_request,  # noqa: SLF001 - as above
+            traced(handle),
+            request_factory=partial(app._make_request, _cls=_request_class(app)),  # noqa: SLF001 - as above
             handler_cancellation=True,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             lingering_time=_LINGER_SECONDS,
@@ -120,6 +125,20 @@ class EdgeRunner(web.AppRunner):
         )
 
 
+def _request_class(app: web.Application) -> type[web.Request]:
+    """Make the class of requests whose answers are dressed as the application's, whoever makes them."""
+
+    class EdgeRequest(web.Request):
+        async def _prepare_hook(self, response: web.StreamResponse) -> None:
+            if self._match_info is None:
+                await stamp(self, response)
+                await app[DRESS](self, response)
+            else:
+                await super()._prepare_hook(response)
+
+    return EdgeRequest
+
+
 def strict(metrics_port: int) -> Middleware:
     """Make the middleware that refuses odd requests and keeps the two ports' routes apart."""
 
@@ -127,13 +146,12 @@ def strict(metrics_port: int) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         target = request.raw_path
         path = target.partition("?")[0]
-        if not _TARGET.fullmatch(target) or _ODD.search(path) or "#" in target:
+        if not is_clean(target):
             return _closing(400, "Malformed request target")
         headers = request.headers
         if hdrs.TRAILER in headers or (hdrs.TRANSFER_ENCODING in headers and request.version < (1, 1)):
             return _closing(400, "Malformed request")
-        sockname = request.protocol.sockname
-        internal = bool(metrics_port) and isinstance(sockname, tuple) and sockname[1] == metrics_port
+        internal = is_internal(request, metrics_port)
         if internal != (path in _OPS) and (internal or path == "/metrics"):
             raise NotFound
         if path == "/metrics" and not internal:

@@ -24,7 +24,7 @@ FAILURES_PER_MINUTE = 30
 _SUSPECTS_AT_ONCE = 8
 
 ALLOWANCE = web.RequestKey("allowance", Allowance)
-TenantHandler = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
+TenantHandler = Callable[[web.BaseRequest, Principal], Awaitable[web.StreamResponse]]
 
 
 class Gate:
@@ -45,9 +45,9 @@ class Gate:
                 raise BadRequest("A request of this kind has no body", headers={"Connection": "close"})
             principal = await self._authenticated(request, area)
             request[TENANT] = principal.tenant
-            allowance = await self._counted(request, area, principal)
+            allowance = await self.counted(request, area, principal)
             if not allowance.decision.allowed:
-                raise TooManyRequests(headers={"Retry-After": str(allowance.retry_after)})
+                raise TooManyRequests(headers=allowance.refusal_headers())
             if scope not in principal.scopes:
                 address = self._address(request)
                 audit.scope_refused(area.name, scope, principal.tenant, principal.token, address)
@@ -55,6 +55,11 @@ class Gate:
             return await handler(request, principal)
 
         return guarded
+
+    def known(self, request: web.BaseRequest, area: Area) -> Principal | None:
+        """Give who asks, where that is known without waiting and the scope is there; ``None`` where it is open."""
+        principal = self._authenticator.known(request.headers.getall(hdrs.AUTHORIZATION, ()))
+        return principal if principal is not None and area.scope in principal.scopes else None
 
     async def _authenticated(self, request: web.Request, area: Area) -> Principal:
         headers = request.headers.getall(hdrs.AUTHORIZATION, ())
@@ -78,7 +83,11 @@ class Gate:
         if not decision.allowed:
             raise TooManyRequests(headers={"Retry-After": str(max(1, math.ceil(decision.free_in)))})
 
-    async def _counted(self, request: web.Request, area: Area, principal: Principal) -> Allowance:
+    async def counted(self, request: web.BaseRequest, area: Area, principal: Principal) -> Allowance:
+        """Count the request against its tenant's limit, once however often this is asked; remember what is left."""
+        known: Allowance | None = request.get(ALLOWANCE)
+        if known is not None:
+            return known
         limit = principal.limits.get(area.name, area.limit)
         decision = await self._limiter.check(principal.tenant, area.name, limit)
         allowance = request[ALLOWANCE] = Allowance(area.name, limit, decision)

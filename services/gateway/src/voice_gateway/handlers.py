@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from voice_common.errors import BadRequest, ContentTooLarge, Unavailable, VoiceError
 from voice_common.web.health import HEALTH
 from voice_common.web.render import json_response
-from voice_gateway.answers import Answer, choose_coding, none_match, now_us
+from voice_gateway.answers import Answer, Form, choose_coding, none_match, now_us
 from voice_gateway.authentication import Principal
 from voice_gateway.cache import Cache, Fetched, Outcome, Question
 from voice_gateway.gate import ALLOWANCE, TenantHandler
@@ -23,15 +23,16 @@ _WEBHOOK_SECONDS = 1.35
 """Every webhook's answer must be out within 1.5 s (contract §8)."""
 
 CACHED = web.RequestKey("cached", bool)
-"""Set on a request that is answered with a report of the cache: such an answer alone may be kept by others."""
+"""Set on a request that is answered with a report of the cache or a file of the console: no others may be kept."""
 
+NOT_MODIFIED = 304
 VARY = "Authorization, Origin, Accept-Encoding"
 
 
 def passed_on(proxy: Proxy, service: Service) -> TenantHandler:
     """Make a handler that passes a tenant's request on."""
 
-    async def handle(request: web.Request, principal: Principal) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest, principal: Principal) -> web.StreamResponse:
         return await proxy.forward(request, service, principal)
 
     return handle
@@ -40,7 +41,7 @@ def passed_on(proxy: Proxy, service: Service) -> TenantHandler:
 def report(cache: Cache, proxy: Proxy, service: Service, kind: Report) -> TenantHandler:
     """Make a handler that answers a report of analytics, from the cache where it may."""
 
-    async def handle(request: web.Request, principal: Principal) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest, principal: Principal) -> web.StreamResponse:
         form = normal_form(kind, request.raw_path.partition("?")[2])
         if form is None:
             return await proxy.forward(request, service, principal)
@@ -57,11 +58,16 @@ def report(cache: Cache, proxy: Proxy, service: Service, kind: Report) -> Tenant
     return handle
 
 
-def _question(request: web.Request, principal: Principal, kind: Report, form: str) -> Question:
+def key_of(principal: Principal, form: str) -> str:
+    """Give the key in the cache of a tenant's report, by its query's normal form."""
+    return f"{principal.tenant}:{principal.generation}:{form}"
+
+
+def _question(request: web.BaseRequest, principal: Principal, kind: Report, form: str) -> Question:
     directives = request.headers.get(hdrs.CACHE_CONTROL)
     demands = set() if directives is None else {part.strip().lower() for part in directives.split(",")}
     return Question(
-        f"{principal.tenant}:{principal.generation}:{form}",
+        key_of(principal, form),
         principal.tenant,
         kind.ttl,
         request[ALLOWANCE].decision.refreshed,
@@ -71,7 +77,7 @@ def _question(request: web.Request, principal: Principal, kind: Report, form: st
 
 
 async def _rendered(
-    request: web.Request, cache: Cache, question: Question, answer: Answer, outcome: Outcome
+    request: web.BaseRequest, cache: Cache, question: Question, answer: Answer, outcome: Outcome
 ) -> web.Response:
     accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
     coding = None if accepted is None else choose_coding(accepted)
@@ -81,22 +87,30 @@ async def _rendered(
         cache.grown(question, answer)
     assert form is not None  # noqa: S101 - the plain form is always there
     request[CACHED] = True
-    headers = {
-        hdrs.CACHE_CONTROL: f"public, max-age={question.ttl}",
-        "CDN-Cache-Control": "no-store",
-        "ETag": form.etag,
-        hdrs.VARY: VARY,
-        "X-Cache": str(outcome),
-    }
+    status, headers = rendering(request, question, answer, form, outcome)
+    return web.Response(status=status, headers=headers, body=None if status == NOT_MODIFIED else form.body)
+
+
+def rendering(
+    request: web.BaseRequest, question: Question, answer: Answer, form: Form, outcome: Outcome
+) -> tuple[int, list[tuple[str, str]]]:
+    """Give the status of a report's answer, 200 or 304 (RFC 9110 §13.1.2), and the headers that are its own."""
+    headers = [
+        (hdrs.CACHE_CONTROL, f"public, max-age={question.ttl}"),
+        ("CDN-Cache-Control", "no-store"),
+        ("ETag", form.etag),
+        (hdrs.VARY, VARY),
+        ("X-Cache", outcome.value),
+    ]
     if outcome is not Outcome.MISS:
-        headers[hdrs.AGE] = str(answer.age(now_us()))
+        headers.append((hdrs.AGE, str(answer.age(now_us()))))
     wanted = request.headers.getall(hdrs.IF_NONE_MATCH, None)
     if wanted is not None and none_match(wanted, form.etag):
-        return web.Response(status=304, headers=headers)
+        return NOT_MODIFIED, headers
     if form.coding is not None:
-        headers[hdrs.CONTENT_ENCODING] = form.coding
-    headers[hdrs.CONTENT_TYPE] = "application/json; charset=utf-8"
-    return web.Response(body=form.body, headers=headers)
+        headers.append((hdrs.CONTENT_ENCODING, form.coding))
+    headers.append((hdrs.CONTENT_TYPE, "application/json; charset=utf-8"))
+    return 200, headers
 
 
 def webhook(proxy: Proxy, service: Service) -> Handler:

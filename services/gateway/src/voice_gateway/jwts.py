@@ -53,7 +53,7 @@ class JwtVerifier:
         kid = header.get("kid")
         if "crit" in header or not (kid is None or isinstance(kid, str)):
             raise InvalidJwtError("malformed")
-        if header.get("alg") not in {"RS256", "ES256", "EdDSA"}:
+        if header.get("alg") not in ("RS256", "ES256", "EdDSA"):  # no set: what was sent may be unhashable
             raise InvalidJwtError("algorithm")
         try:
             key = await self._keys.find(kid)

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter
 from redis.exceptions import ResponseError
 
+from voice_common.telemetry.tally import TALLY
 from voice_gateway.metrics import LIMIT_DECISIONS, LIMITER_DEGRADED
 from voice_gateway.redis_lane import LaneDownError, RedisLane, pack
 from voice_gateway.window import SCRIPT, Decision, LocalWindows
@@ -19,6 +20,11 @@ from voice_gateway.window import SCRIPT, Decision, LocalWindows
 _log = structlog.get_logger("voice.gateway.limits")
 _PATIENCE = 0.04
 _KEPT = 20_000
+
+
+def window_key(who: str, what: str) -> bytes:
+    """Give the key of a window: all windows of a tenant are in one slot of Redis Cluster."""
+    return b"voice:limit:{%b}:%b" % (who.encode(), what.encode())
 
 
 def refreshed_key(tenant: str) -> bytes:
@@ -32,7 +38,7 @@ class Limiter:
     def __init__(self, redis_url: str, *, processes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._processes = processes
         self._clock = clock
-        self._lane = RedisLane(redis_url, patience=_PATIENCE, scripts=(SCRIPT,), on_change=self._changed)
+        self._lane = RedisLane(redis_url, "limits", patience=_PATIENCE, scripts=(SCRIPT,), on_change=self._changed)
         self._script = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest().encode()
         self._commands: dict[tuple[str, str, int], bytes] = {}
         self._refused: dict[tuple[str, str, int], tuple[float, float]] = {}
@@ -95,7 +101,7 @@ class Limiter:
                 b"EVALSHA",
                 self._script,
                 b"2",
-                f"voice:limit:{{{who}}}:{what}".encode(),
+                window_key(who, what),
                 refreshed_key(who),
                 str(limit).encode(),
             )
@@ -120,4 +126,4 @@ def _counter(what: str, allowed: bool, source: str) -> Counter:  # noqa: FBT001 
 
 
 def _count(what: str, decision: Decision, source: str) -> None:
-    _counter(what, decision.allowed, source).inc()
+    TALLY.count(_counter(what, decision.allowed, source))

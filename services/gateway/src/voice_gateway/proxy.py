@@ -36,7 +36,7 @@ class Proxy:
         self._addresses = addresses
 
     async def forward(
-        self, request: web.Request, service: Service, principal: Principal | None, body: bytes | None = None
+        self, request: web.BaseRequest, service: Service, principal: Principal | None, body: bytes | None = None
     ) -> web.StreamResponse:
         """Pass a request on and its answer back; `principal` is whose name it goes in (nobody's for a webhook)."""
         headers = self._headers(request, service, principal)
@@ -47,7 +47,7 @@ class Proxy:
                 return await _error(answer)
             return await _stream(request, answer)
 
-    async def fetch(self, request: web.Request, service: Service, principal: Principal) -> Fetched:
+    async def fetch(self, request: web.BaseRequest, service: Service, principal: Principal) -> Fetched:
         """Ask for the same as `request`, by GET, and give the whole answer; nothing depends on the client's stay."""
         headers = self._headers(request, service, principal)
         for name in (hdrs.ACCEPT_ENCODING, hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.RANGE, hdrs.CACHE_CONTROL):
@@ -63,7 +63,7 @@ class Proxy:
                 raise BadGateway
             return Fetched(answer.status, body, {})
 
-    def _headers(self, request: web.Request, service: Service, principal: Principal | None) -> CIMultiDict[str]:
+    def _headers(self, request: web.BaseRequest, service: Service, principal: Principal | None) -> CIMultiDict[str]:
         received = request.headers
         headers = to_service(received.items(), received.get(hdrs.CONNECTION))
         request_id = request_id_of(request)
@@ -85,7 +85,7 @@ class Proxy:
         return headers
 
 
-async def _stream(request: web.Request, answer: ClientResponse) -> web.StreamResponse:
+async def _stream(request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
     headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
     length = answer.content_length
     if request.method == hdrs.METH_HEAD or length == 0:

@@ -12,6 +12,9 @@ V = TypeVar("V")
 MAX_AGE = 4.0
 """Seconds that an answer about a token or tenant may be old: what is revoked ends within 5 s everywhere."""
 
+_YOUNG = 0.5
+"""The part of `max_age` after which what is remembered is looked up again beside."""
+
 
 class Recall(Generic[V]):
     """Looks a key up by `load`, one look-up at a time for a key, and remembers the answer for `max_age` seconds.
@@ -40,9 +43,19 @@ class Recall(Generic[V]):
         self._under_way: dict[str, asyncio.Task[V | None]] = {}
 
     def known(self, key: str) -> V | None:
-        """Give what is remembered and fresh, without looking anything up."""
+        """Give what is remembered and fresh, without waiting; what is no longer young is looked up beside.
+
+        So a key that is asked for all the time is never unknown, and nobody has to wait when it gets too old.
+        """
         entry = self._known.get(key)
-        return entry[1] if entry is not None and self._clock() - entry[0] < self._max_age else None
+        if entry is None:
+            return None
+        age = self._clock() - entry[0]
+        if age >= self._max_age:
+            return None
+        if age >= self._max_age * _YOUNG and key not in self._under_way:
+            self._begin(key)
+        return entry[1]
 
     def known_absent(self, key: str) -> bool:
         """Tell whether it is remembered, freshly, that there is no such thing."""
@@ -58,13 +71,16 @@ class Recall(Generic[V]):
             task = self._under_way.get(key)
             joined = task is not None
             if task is None:
-                task = asyncio.create_task(self._look_up(key))
-                task.add_done_callback(_note_error)
-                self._under_way[key] = task
+                task = self._begin(key)
             found = await asyncio.shield(task)
             if found is not None or self._remember_absence or not joined:
                 return found
             # The look-up that was joined may have read before the thing was made; the next one can't have.
+
+    def _begin(self, key: str) -> asyncio.Task[V | None]:
+        task = self._under_way[key] = asyncio.create_task(self._look_up(key))
+        task.add_done_callback(_note_error)
+        return task
 
     async def _look_up(self, key: str) -> V | None:
         started = self._clock()

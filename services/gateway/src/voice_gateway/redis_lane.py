@@ -1,6 +1,6 @@
 """One pipelined connection to Redis: what is asked together goes together, and nobody waits long.
 
-redis-py connects, authenticates and parses. Commands that are asked in one turn of the event loop go out in one
+redis-py connects and authenticates, hiredis parses. Commands that are asked in one turn of the event loop go out in one
 write, without waiting for the answers of earlier ones; Redis answers in order.
 """
 
@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import hiredis
 import structlog
+from prometheus_client import Histogram
 from redis.asyncio.connection import Connection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
+
+from voice_common.telemetry.tally import TALLY
+from voice_gateway.metrics import REDIS_CONNECTIONS, REDIS_SECONDS
 
 _log = structlog.get_logger("voice.gateway.redis")
 _CONNECT_SECONDS = 1.0
 _PROBE_SECONDS = 0.25
 _STEADY_SECONDS = 1.0
 _PAUSES = (0.0, 0.05, 0.1, 0.25, 0.5)
-_STALL_SECONDS = 0.005
+_LOOKS = 3
+_LOOK_SECONDS = 0.001
+_READ_BYTES = 64 * 1024
 
 
 class LaneDownError(Exception):
@@ -38,21 +46,29 @@ def pack(*parts: bytes) -> bytes:
 class RedisLane:
     """Asks Redis over one connection, made anew whenever it breaks or is slower than `patience` seconds.
 
-    `scripts` are loaded whenever it connects. `on_change` is told whether the lane is up.
+    `purpose` names it in metrics, `scripts` are loaded whenever it connects. `on_change` is told whether the lane is
+    up.
     """
 
     def __init__(
         self,
         url: str,
+        purpose: str,
         *,
         patience: float,
         scripts: tuple[str, ...] = (),
         on_change: Callable[[bool], None] | None = None,
     ) -> None:
-        self._pool: ConnectionPool = ConnectionPool.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0))
+        # No time-out of redis-py's own: it writes within asyncio.wait_for then, which before Python 3.12 can lose the
+        # cancellation that ends a broken link, and the lane would never be made anew.
+        self._pool: ConnectionPool = ConnectionPool.from_url(
+            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None
+        )
         self._patience = patience
         self._scripts = scripts
         self._on_change = on_change or _nobody
+        self._connections = REDIS_CONNECTIONS.labels(purpose)
+        self._seconds = REDIS_SECONDS.labels(purpose)
         self._link: _Link | None = None
 
     @property
@@ -92,7 +108,7 @@ class RedisLane:
 
     async def _serve(self) -> None:
         connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        link = _Link(connection, self._patience, self._down)
+        link = _Link(connection, self._patience, self._seconds, self._down)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await connection.connect()
@@ -103,6 +119,7 @@ class RedisLane:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._command(connection, b"PING")
             self._link = link
+            self._connections.set(1)
             self._on_change(True)  # noqa: FBT003 - a callback with one argument
             await _first_error(link.write(), link.read(), link.watch())
         except asyncio.CancelledError:
@@ -121,20 +138,25 @@ class RedisLane:
     def _down(self) -> None:
         if self._link is not None:
             self._link = None
+            self._connections.set(0)
             self._on_change(False)  # noqa: FBT003 - as above
 
 
 class _Link:
     """What is under way on one connection; it ends with it, so nothing late is taken for another's answer."""
 
-    def __init__(self, connection: Connection, patience: float, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: Connection, patience: float, seconds: Histogram, on_failure: Callable[[], None]
+    ) -> None:
         self.asked = 0
         self._answered = 0
         self._connection = connection
         self._patience = patience
+        self._seconds = seconds
         self._on_failure = on_failure
         self._outgoing: list[bytes] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._sent: deque[tuple[int, float]] = deque()  # what was asked by then, and when that was sent
         self._wake = asyncio.Event()
         self._broken = asyncio.Event()
 
@@ -155,28 +177,43 @@ class _Link:
             await self._wake.wait()
             self._wake.clear()
             commands, self._outgoing = self._outgoing, []
-            loop.call_later(self._patience, self._expire, self.asked, loop.time() + self._patience)
+            loop.call_later(self._patience, self._expire, self.asked)
+            self._sent.append((self.asked, time.perf_counter()))
             await self._connection.send_packed_command(commands, check_health=False)
 
     async def read(self) -> None:
         """Give each answer to whoever asked, until cancelled."""
-        while True:
-            try:
-                answer = await self._connection.read_response(disable_decoding=True, timeout=math.inf)
-            except ResponseError as error:
-                if type(error) is not ResponseError:  # NOSCRIPT, LOADING, READONLY, …: the lane must begin anew
-                    raise
-                answer = error
-            if self._broken.is_set():
-                raise LaneDownError
-            self._answered += 1
-            future = self._waiting.popleft()
-            if future.done():
-                continue  # whoever asked has left
-            if isinstance(answer, ResponseError):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        # redis-py reads one answer at a time, through six coroutines; what came together is given out together here.
+        stream = self._connection._reader  # noqa: SLF001 - there is no public way to its stream
+        parse_error = self._connection._parser.parse_error  # noqa: SLF001 - as above
+        parser = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error)
+        while stream is not None and (data := await stream.read(_READ_BYTES)):
+            parser.feed(data)
+            while (answer := parser.gets()) is not False:
+                self._give(answer)
+            self._measure()
+        raise LaneDownError
+
+    def _measure(self) -> None:
+        """Take note of how long it took to answer what was sent together."""
+        now = time.perf_counter()
+        while self._sent and self._sent[0][0] <= self._answered:
+            _, at = self._sent.popleft()
+            TALLY.observe(self._seconds, now - at)
+
+    def _give(self, answer: object) -> None:
+        if self._broken.is_set():
+            raise LaneDownError
+        if isinstance(answer, RedisError) and type(answer) is not ResponseError:
+            raise answer  # NOSCRIPT, LOADING, READONLY, …: the lane must begin anew
+        self._answered += 1
+        future = self._waiting.popleft()
+        if future.done():
+            return  # whoever asked has left
+        if isinstance(answer, ResponseError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
 
     async def watch(self) -> None:
         """Wait until the connection is given up; raise `LaneDownError` then."""
@@ -191,14 +228,16 @@ class _Link:
             if not future.done():
                 future.set_exception(LaneDownError())
 
-    def _expire(self, asked: int, due: float) -> None:
-        """Give up when what was asked by then is not answered now."""
+    def _expire(self, asked: int, looks: int = _LOOKS) -> None:
+        """Give up when what was asked by then is not answered now.
+
+        A busy process is no slow Redis: the answer may wait in the socket, or its reader for its turn. So it is looked
+        for again in some later turns of the event loop, each of which reads what is there.
+        """
         if self._broken.is_set() or self._answered >= asked:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() - due > _STALL_SECONDS:
-            # This process was stalled, not Redis: the answer may wait in the socket, which is read after timers.
-            loop.call_later(_STALL_SECONDS, self._expire, asked, loop.time() + _STALL_SECONDS)
+        if looks:
+            asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._expire, asked, looks - 1)
             return
         self._on_failure()
         self.fail()

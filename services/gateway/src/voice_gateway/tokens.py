@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pymongo.errors import PyMongoError
 
 from voice_common.mongo import Database, Document, Session, in_transaction
+from voice_common.store.indexes import ensure_index
 from voice_common.store.tenants import Tenant, TenantStore, UnknownTenantError
 from voice_common.times import now_ms
 
@@ -76,7 +77,7 @@ class TokenStore:
 
     async def create_indexes(self) -> None:
         """Make the index that tokens are listed by; safe to repeat."""
-        await self._tokens.create_index([("tenant", 1), ("created_at", 1)], name="by_tenant")
+        await ensure_index(self._tokens, [("tenant", 1), ("created_at", 1)], name="by_tenant")
 
     async def keep_index(self) -> None:
         """Make the indexes, as soon as the store can be reached."""

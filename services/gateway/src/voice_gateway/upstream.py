@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
+from voice_common.web.tracing import client_traces
 from voice_gateway.areas import ServiceName
 from voice_gateway.breaker import Breaker
 from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
@@ -20,6 +21,8 @@ from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
 _log = structlog.get_logger("voice.gateway.upstream")
 _SAFE = frozenset({"GET", "HEAD"})
 _RETRY_PAUSE = 0.1
+_RESTART_SECONDS = 3.0
+"""For how long of an outage GETs wait for a service that refuses connections: a restart takes that long."""
 _POOL_KEEPS = 30.0
 """Seconds that an idle connection is kept: less than the services keep theirs (75), so none is used as it closes."""
 
@@ -42,6 +45,7 @@ def make_session() -> aiohttp.ClientSession:
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         timeout=aiohttp.ClientTimeout(total=None),
         read_bufsize=256 * 1024,
+        trace_configs=client_traces(),
     )
 
 
@@ -64,6 +68,7 @@ class Service:
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._patience.connect)
         self._places = places
         self._breaker = Breaker(name)
+        self._refused_since: float | None = None
 
     @asynccontextmanager
     async def ask(
@@ -71,8 +76,9 @@ class Service:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request (`target` as it came, not decoded) and give the answer as its head arrives.
 
-        Raises `Unavailable` (down, resting or full), `BadGateway` (it failed) or `GatewayTimeout` (too slow), also
-        when that shows only while the body is read. Leaving early ends the request at the service.
+        Raises `Unavailable` (down, resting, full, or it broke off: a client does well to try again),
+        `BadGateway` (it answered what is no HTTP) or `GatewayTimeout` (too slow), also when that shows only while
+        the body is read. Leaving early ends the request at the service.
         """
         if self._places <= 0:
             UPSTREAM_ERRORS.labels(self.name, "full").inc()
@@ -81,9 +87,12 @@ class Service:
         try:
             with self._breaker.call() as call:
                 try:
-                    async with asyncio.timeout(self._patience.total):
+                    loop = asyncio.get_running_loop()
+                    ends_at = loop.time() + self._patience.total
+                    async with asyncio.timeout(self._patience.first_byte) as patience:
                         answer = await self._begin(method, target, headers, body)
                         call.succeeded()
+                        patience.reschedule(ends_at)
                         async with answer:
                             yield answer
                 except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
@@ -92,6 +101,9 @@ class Service:
                 except TimeoutError as error:
                     call.failed()
                     raise self._problem("slow", GatewayTimeout()) from error
+                except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+                    call.failed()  # it went away in the middle: nobody knows what became of the request
+                    raise self._problem("failed", Unavailable()) from error
                 except aiohttp.ClientError as error:
                     call.failed()
                     raise self._problem("failed", BadGateway()) from error
@@ -101,28 +113,45 @@ class Service:
     async def _begin(
         self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None
     ) -> aiohttp.ClientResponse:
-        async with asyncio.timeout(self._patience.first_byte):
+        try:
+            return await self._send(method, target, headers, body)
+        except aiohttp.ClientConnectionError as error:
+            if method not in _SAFE or isinstance(error, aiohttp.ServerTimeoutError):
+                raise
+            UPSTREAM_RETRIES.labels(self.name).inc()
+            refusal = error if isinstance(error, aiohttp.ClientConnectorError) else None
+        while True:
+            if refusal is not None:  # nothing was sent: until a restart would be over it can be tried again
+                if self._is_down():
+                    raise refusal
+                await asyncio.sleep(_RETRY_PAUSE)
             try:
                 return await self._send(method, target, headers, body)
-            except aiohttp.ClientConnectionError as error:
-                if method not in _SAFE or isinstance(error, aiohttp.ServerTimeoutError):
-                    raise
-                UPSTREAM_RETRIES.labels(self.name).inc()
-                if isinstance(error, aiohttp.ClientConnectorError):
-                    await asyncio.sleep(_RETRY_PAUSE)  # refused: a restart takes a moment
-                return await self._send(method, target, headers, body)
+            except aiohttp.ClientConnectorError as error:
+                refusal = error
+
+    def _is_down(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._refused_since is not None and now - self._refused_since >= _RESTART_SECONDS
 
     async def _send(
         self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None
     ) -> aiohttp.ClientResponse:
-        return await self._session.request(
-            method,
-            URL(self._url + target, encoded=True),
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-            timeout=self._timeout,
-        )
+        try:
+            answer = await self._session.request(
+                method,
+                URL(self._url + target, encoded=True),
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                timeout=self._timeout,
+            )
+        except aiohttp.ClientConnectorError:
+            if self._refused_since is None:
+                self._refused_since = asyncio.get_running_loop().time()
+            raise
+        self._refused_since = None
+        return answer
 
     def _problem(self, reason: str, error: VoiceError) -> VoiceError:
         UPSTREAM_ERRORS.labels(self.name, reason).inc()

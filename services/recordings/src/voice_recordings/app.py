@@ -11,11 +11,14 @@ from voice_common.identity import IdentityVerifier
 from voice_common.mongo import connect, ping
 from voice_common.settings import load
 from voice_common.telemetry.logs import configure_logs
+from voice_common.telemetry.traces import TRACES
 from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
 from voice_common.web.health import HEALTH
+from voice_common.web.openapi import add_endpoints
 from voice_recordings.conversations import Conversations
-from voice_recordings.handlers import CONVERSATIONS, recordings_routes
+from voice_recordings.handlers import CONVERSATIONS
+from voice_recordings.routes import ENDPOINTS
 from voice_recordings.settings import RecordingsSettings
 
 SETTINGS = web.AppKey("settings", RecordingsSettings)
@@ -29,7 +32,7 @@ def create_app(settings: RecordingsSettings) -> web.Application:
     app[SETTINGS] = settings
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "recordings")
     app.cleanup_ctx.append(_store)
-    app.add_routes(recordings_routes())
+    add_endpoints(app, "recordings", ENDPOINTS)
     return app
 
 
@@ -37,6 +40,7 @@ async def application() -> web.Application:
     """Make the service of a worker process from the environment."""
     settings = load(RecordingsSettings)
     configure_logs("recordings", settings.log_level)
+    TRACES.start("recordings")
     return create_app(settings)
 
 

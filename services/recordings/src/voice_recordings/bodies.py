@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 from voice_common.store.facts import Message, Recording
 from voice_common.store.state import ToolCall
 from voice_common.times import render_ms, render_optional_ms
+from voice_recordings import shapes
 from voice_recordings.conversations import Conversation, Page
 from voice_recordings.parameters import VOICE
 
 _SECOND_MS = 1000
 
 
-def page(found: Page, *, limit: int, offset: int) -> dict[str, Any]:
+def page(found: Page, *, limit: int, offset: int) -> shapes.ConversationPage:
     """Give a page of the list; `offset` counts from the cursor where there is one."""
     return {
         "conversations": [conversation(one) for one in found.conversations],
@@ -25,7 +26,7 @@ def page(found: Page, *, limit: int, offset: int) -> dict[str, Any]:
     }
 
 
-def conversation(one: Conversation) -> dict[str, Any]:
+def conversation(one: Conversation) -> shapes.Conversation:
     """Give a conversation as it is listed."""
     return {
         "id": one.id,
@@ -43,7 +44,7 @@ def conversation(one: Conversation) -> dict[str, Any]:
     }
 
 
-def detail(one: Conversation, tool_calls: list[tuple[str, ToolCall]]) -> dict[str, Any]:
+def detail(one: Conversation, tool_calls: list[tuple[str, ToolCall]]) -> shapes.ConversationAnswer:
     """Give a conversation with what only its own page shows."""
     return {
         "conversation": {
@@ -55,10 +56,10 @@ def detail(one: Conversation, tool_calls: list[tuple[str, ToolCall]]) -> dict[st
     }
 
 
-def tool_call(key: str, call: ToolCall) -> dict[str, Any]:
+def tool_call(key: str, call: ToolCall) -> shapes.ToolCall:
     """Give a tool call: ``started`` until an outcome of it is known."""
     outcome = None if call.outcome is None else call.outcome.value
-    ended = "succeeded" if outcome is not None and outcome.succeeded else "failed"
+    ended: Literal["succeeded", "failed"] = "succeeded" if outcome is not None and outcome.succeeded else "failed"
     return {
         "id": key,
         "name": None if call.name is None else call.name.value,
@@ -70,7 +71,7 @@ def tool_call(key: str, call: ToolCall) -> dict[str, Any]:
     }
 
 
-def messages(said: list[Message]) -> list[dict[str, Any]]:
+def messages(said: list[Message]) -> list[shapes.Message]:
     """Give a transcript."""
     return [
         {"id": one.id, "role": one.role, "content": one.content, "created_at": render_ms(one.created_at)}
@@ -78,7 +79,7 @@ def messages(said: list[Message]) -> list[dict[str, Any]]:
     ]
 
 
-def recording(found: Recording) -> dict[str, Any]:
+def recording(found: Recording) -> shapes.RecordingAnswer:
     """Give a recording that can be listened to, with its own times."""
     return {
         "recording": {
@@ -94,7 +95,7 @@ def recording(found: Recording) -> dict[str, Any]:
     }
 
 
-def no_recording(one: Conversation) -> dict[str, Any]:
+def no_recording(one: Conversation) -> shapes.NoRecordingAnswer:
     """Give the answer for a call without a recording, with the call's own times."""
     return {
         "recording": {

@@ -1,4 +1,4 @@
-"""The routes of recordings and conversations: parse, look up, render."""
+"""The handlers of recordings and conversations: parse, look up, render."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from voice_common.ids import conversation_id
 from voice_common.store.facts import messages_of, recording_of, tool_calls_of
 from voice_common.store.state import CallState
 from voice_common.web.callers import for_tenant
-from voice_common.web.query import parse_query
+from voice_common.web.query import NoQuery, parse_query
 from voice_common.web.render import json_response
 from voice_recordings import bodies
 from voice_recordings.conversations import EMPTY, Conversation, Conversations, Selection
-from voice_recordings.parameters import VOICE, ListQuery, NoQuery
+from voice_recordings.parameters import VOICE, ListQuery
 
 CONVERSATIONS = web.AppKey("conversations", Conversations)
 
@@ -21,7 +21,7 @@ CONVERSATIONS = web.AppKey("conversations", Conversations)
 @for_tenant("recordings")
 async def get_recording(request: web.Request, tenant: str) -> web.StreamResponse:
     """Answer with a call's latest recording, or 404 with a recording that is not available."""
-    conversation, state = await _requested(request, tenant)
+    conversation, state = await _requested(request, tenant, request.match_info["conversationId"])
     recording = recording_of(state)
     if recording is None:
         return json_response(bodies.no_recording(conversation), status=404)
@@ -44,30 +44,19 @@ async def list_conversations(request: web.Request, tenant: str) -> web.StreamRes
 @for_tenant("conversations")
 async def get_conversation(request: web.Request, tenant: str) -> web.StreamResponse:
     """Answer with one conversation and its tool calls."""
-    conversation, state = await _requested(request, tenant)
+    conversation, state = await _requested(request, tenant, request.match_info["id"])
     return json_response(bodies.detail(conversation, tool_calls_of(state)))
 
 
 @for_tenant("conversations")
 async def list_messages(request: web.Request, tenant: str) -> web.StreamResponse:
     """Answer with a conversation's transcript, oldest first."""
-    _, state = await _requested(request, tenant)
+    _, state = await _requested(request, tenant, request.match_info["id"])
     return json_response(bodies.messages(messages_of(state)))
 
 
-def recordings_routes() -> list[web.RouteDef]:
-    """Give the routes that the gateway forwards."""
-    # The id's pattern is wider than aiohttp's own, which has no braces: a bad id is a 400, not an unknown route.
-    return [
-        web.get("/api/voice/recordings/{id:[^/]+}", get_recording),
-        web.get("/api/conversations", list_conversations),
-        web.get("/api/conversations/{id:[^/]+}", get_conversation),
-        web.get("/api/conversations/{id:[^/]+}/messages", list_messages),
-    ]
-
-
-async def _requested(request: web.Request, tenant: str) -> tuple[Conversation, CallState]:
-    key = conversation_id(request.match_info["id"])
+async def _requested(request: web.Request, tenant: str, sent: str) -> tuple[Conversation, CallState]:
+    key = conversation_id(sent)
     parse_query(request, NoQuery)
     found = await request.app[CONVERSATIONS].get(tenant, key)
     if found is None:

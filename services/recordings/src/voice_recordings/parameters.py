@@ -6,11 +6,12 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from voice_common.errors import BadRequest
 from voice_common.times import TimeRange, parse_range
 from voice_common.web.query import QueryModel
+from voice_common.web.shapes import END, START, Bound
 from voice_recordings.position import Position
 
 VOICE = "voice"
@@ -41,20 +42,33 @@ def _status(text: object) -> Status:
         raise BadRequest("status must be active, completed or failed") from None
 
 
-class NoQuery(QueryModel):
-    """No parameter at all."""
-
-
 class ListQuery(QueryModel):
     """Which conversations are listed, and which page of them; raises `BadRequest` with a sentence that names what."""
 
-    channel: str = Field(VOICE, min_length=1)
-    status: Annotated[Status | None, BeforeValidator(_status)] = None
-    start_date: str | None = None
-    end_date: str | None = None
-    limit: Annotated[int, _between("limit", 1, 200)] = 50
-    offset: Annotated[int, _between("offset", 0, 10_000)] = 0
-    cursor: str | None = None
+    channel: str = Field(
+        VOICE,
+        min_length=1,
+        description="Only conversations of this channel: `voice`. Another channel is a valid value with no results.",
+        examples=[VOICE],
+    )
+    status: Annotated[Status | None, BeforeValidator(_status)] = Field(
+        None, description="Only conversations of this status.", examples=[Status.COMPLETED]
+    )
+    start_date: Annotated[Bound | None, START] = None
+    end_date: Annotated[Bound | None, END] = None
+    limit: Annotated[int, _between("limit", 1, 200)] = Field(
+        50, ge=1, le=200, description="How many conversations a page has at most.", examples=[20]
+    )
+    offset: Annotated[int, _between("offset", 0, 10_000)] = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="How many conversations to leave out at the beginning; to read on beyond, use `cursor`.",
+    )
+    cursor: Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"})] | None = Field(
+        None,
+        description="The `next_cursor` of an earlier answer: the page after it. Not together with `offset`.",
+    )
 
     @model_validator(mode="after")
     def _is_one_page(self) -> ListQuery:

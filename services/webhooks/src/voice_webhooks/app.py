@@ -16,18 +16,24 @@ from voice_common.settings import load
 from voice_common.store.events import EventStore
 from voice_common.store.tenants import TenantStore
 from voice_common.telemetry.logs import configure_logs
+from voice_common.telemetry.traces import TRACES
 from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
+from voice_common.web.front import FrontRunner
 from voice_common.web.health import HEALTH
+from voice_common.web.openapi import add_endpoints
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.handlers import RECEPTION, routes
+from voice_webhooks.front import webhook_front
+from voice_webhooks.handlers import RECEPTION
+from voice_webhooks.indexes import make_indexes
 from voice_webhooks.intake import Intake
-from voice_webhooks.projection.documents import create_projection_indexes
 from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
 from voice_webhooks.release import Releaser
 from voice_webhooks.retention import Retention
+from voice_webhooks.routes import ENDPOINTS
+from voice_webhooks.set_aside import Retries, SetAside
 from voice_webhooks.settings import WebhooksSettings
 from voice_webhooks.ties import TieStore
 from voice_webhooks.upgrade import Upgrade
@@ -38,18 +44,20 @@ _STORE_SECONDS = 2.0
 _log = structlog.get_logger("voice.webhooks")
 
 
-async def application() -> web.Application:
-    """Give the application of one worker process, with settings from the environment."""
+async def application() -> FrontRunner:
+    """Give the service of one worker process, with settings from the environment."""
     settings = load(WebhooksSettings)
     configure_logs("webhooks", settings.log_level)
-    return create_app(settings)
+    TRACES.start("webhooks")
+    app = create_app(settings)
+    return FrontRunner(app, webhook_front(app), drain_seconds=settings.drain_seconds)
 
 
 def create_app(settings: WebhooksSettings) -> web.Application:
     """Assemble the service; nothing connects before it starts."""
     app = make_app("webhooks", log_requests=settings.logs_requests)
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "webhooks")
-    app.add_routes(routes())
+    add_endpoints(app, "webhooks", ENDPOINTS)
 
     async def resources(app: web.Application) -> AsyncIterator[None]:
         client = connect(settings.mongo_url, timeout_seconds=_STORE_SECONDS)
@@ -58,7 +66,8 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         tenants, events, workers = TenantStore(database), EventStore(database), WorkerStore(database)
         quarantine, ties = Quarantine(database), TieStore(database, settings.telnyx_public_keys)
         registration, directory = Registration(workers), CachedDirectory(tenants)
-        projector = Projector(Projection(database, directory), events, workers, registration)
+        projection = Projection(database, directory)
+        projector = Projector(projection, events, workers, registration)
         intake = Intake(
             database,
             registration,
@@ -74,6 +83,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         background = [
             asyncio.create_task(_make_indexes(database)),
             asyncio.create_task(Upgrade(database).run()),
+            asyncio.create_task(Retries(SetAside(database), projection.project_again).run()),
             asyncio.create_task(Retention(database).run()),
             asyncio.create_task(Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys).run()),
         ]
@@ -94,11 +104,7 @@ async def _make_indexes(database: Database) -> None:
     """Make the indexes of the collections that this service owns, as soon as the store can be reached."""
     while True:
         try:
-            await TenantStore(database).create_indexes()
-            await EventStore(database).create_indexes()
-            await WorkerStore(database).create_indexes()
-            await Quarantine(database).create_indexes()
-            await create_projection_indexes(database)
+            await make_indexes(database)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may do
             _log.warning("indexes not made", error=repr(error))
             await asyncio.sleep(1)

@@ -1,36 +1,48 @@
-"""The two webhook endpoints; both take every event type."""
+"""The handler of the two webhook endpoints; both take every event type."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from voice_common.errors import ContentTooLarge, VoiceError
-from voice_common.web.callers import caller
+from voice_common.identity import IdentityVerifier
+from voice_common.telemetry.tally import TALLY
+from voice_common.web.callers import IDENTITY_VERIFIER, identity_of
 from voice_common.web.render import json_response
-from voice_webhooks.reception import InvalidWebhookSignature, Reception
+from voice_webhooks.reception import InvalidWebhookSignature, Reception, Result
 from voice_webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from voice_webhooks.telemetry import result_counter
 
 RECEPTION = web.AppKey("reception", Reception)
 MAX_BODY = 1024 * 1024
+PATHS = frozenset({"/api/webhooks/telnyx/voice", "/api/webhooks/telnyx/voice/conversational-ai"})
 
 
 async def receive_webhook(request: web.Request) -> web.Response:
     """Take one signed webhook in and say what became of it."""
-    caller(request, "webhooks")
+    return json_response({"status": await take(request, request.app[IDENTITY_VERIFIER], request.app[RECEPTION])})
+
+
+async def take(request: web.BaseRequest, verifier: IdentityVerifier, reception: Reception) -> Result:
+    """Take one signed webhook in, from the gateway only; count what became of it.
+
+    Raises the errors of `Reception.receive`, and the area's 401 for who is not the gateway.
+    """
+    identity_of(request, verifier, "webhooks")
     try:
         body = await read_body(request)
-        result = await request.app[RECEPTION].receive(
+        result = await reception.receive(
             body, request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
         )
     except VoiceError as error:
-        result_counter("invalid_signature" if isinstance(error, InvalidWebhookSignature) else str(error.status)).inc()
+        refused = "invalid_signature" if isinstance(error, InvalidWebhookSignature) else str(error.status)
+        TALLY.count(result_counter(refused))
         raise
-    result_counter(result).inc()
-    return json_response({"status": result})
+    TALLY.count(result_counter(result))
+    return result
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.BaseRequest) -> bytes:
     """Read a body of at most `MAX_BODY` bytes, counted as they arrive; raise `ContentTooLarge`."""
     if (request.content_length or 0) > MAX_BODY:
         raise ContentTooLarge
@@ -40,11 +52,3 @@ async def read_body(request: web.Request) -> bytes:
         if len(body) > MAX_BODY:
             raise ContentTooLarge
     return bytes(body)
-
-
-def routes() -> list[web.RouteDef]:
-    """Give the service's routes."""
-    return [
-        web.post("/api/webhooks/telnyx/voice", receive_webhook),
-        web.post("/api/webhooks/telnyx/voice/conversational-ai", receive_webhook),
-    ]

@@ -22,6 +22,7 @@ from voice_common.faults import reach
 from voice_common.mongo import DURABLE, Database
 from voice_common.store.envelope import Envelope
 from voice_common.store.events import EVENTS, StoredEvent
+from voice_common.telemetry.traces import TRACES
 from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.telemetry import BATCH_EVENTS, COMMIT_SECONDS, QUEUED_EVENTS
 from voice_webhooks.workers import Registration
@@ -60,6 +61,7 @@ def event_of(tenant: str, envelope: Envelope, key: str, body: bytes, *, received
         body,
         is_partial(envelope),
         envelope,
+        TRACES.origin(),
     )
 
 
@@ -104,7 +106,6 @@ class Intake:
         outcome: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._queue.append((event, outcome))
         self._bytes += len(event.body)
-        QUEUED_EVENTS.set(len(self._queue))
         self._arrived.set()
         # One timer for all who wait: a time-out of its own for each request costs more than its share of the commit.
         loop = asyncio.get_running_loop()
@@ -141,10 +142,12 @@ class Intake:
                     _log.exception("commit failed")
                     self._registration.retire()
                     _refuse(batch)
+            QUEUED_EVENTS.set(0)
             if self._closing:
                 return
 
     def _next_batch(self) -> list[Waiting]:
+        QUEUED_EVENTS.set(len(self._queue))
         batch: list[Waiting] = []
         size = 0
         while self._queue and len(batch) < _BATCH_EVENTS and size < _BATCH_BYTES:
@@ -153,7 +156,6 @@ class Intake:
             if not waiting[1].done():  # its caller may have left meanwhile: then Telnyx sends it again
                 batch.append(waiting)
         self._bytes -= size
-        QUEUED_EVENTS.set(len(self._queue))
         return batch
 
     async def _commit(self, batch: list[Waiting]) -> None:
@@ -167,7 +169,8 @@ class Intake:
         if __debug__:
             reach("intake.numbered")
         started = time.perf_counter()
-        errors = await self._insert([event.to_document(worker, seq) for seq, event in numbered])
+        with TRACES.batch("intake.commit", (event.origin for _, event in numbered)):
+            errors = await self._insert([event.to_document(worker, seq) for seq, event in numbered])
         if __debug__:
             reach("intake.inserted")
         COMMIT_SECONDS.observe(time.perf_counter() - started)

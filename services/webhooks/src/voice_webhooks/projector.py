@@ -1,4 +1,4 @@
-"""Projects what the intake stored, in the order of its numbers, and what workers that ended left behind."""
+"""Projects what the intake stored, in the order of its numbers; looks after its lease, and after ended workers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ from collections import deque
 from collections.abc import Sequence
 
 import structlog
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from voice_common.cancellation import end
 from voice_common.faults import reach
-from voice_common.mongo import Database, Session, in_transaction
-from voice_common.store.events import EventStore, StoredEvent, event_key
+from voice_common.mongo import Database, Session, in_transaction, is_passing
+from voice_common.store.events import EventStore, StoredEvent
+from voice_common.telemetry.tally import TALLY
+from voice_common.telemetry.traces import TRACES
 from voice_common.times import now_ms
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Numbered
 from voice_webhooks.projection.apply import Batch, NewerVersionError
 from voice_webhooks.projection.contributions import Contribution, contributions_of
-from voice_webhooks.telemetry import LAG_SECONDS, PROJECTED, SET_ASIDE, TAKEN_OVER
-from voice_webhooks.workers import RENEWAL_SECONDS, Ended, Registration, WorkerStore
+from voice_webhooks.set_aside import SetAside
+from voice_webhooks.take_over import TakeOver
+from voice_webhooks.telemetry import DELAY_SECONDS, LAG_SECONDS, PROJECTED, SET_ASIDE
+from voice_webhooks.workers import RENEWAL_SECONDS, Registration, WorkerStore
 
 _BATCH_EVENTS = 1000
 _HELD_EVENTS = 20_000
 _TRANSACTION_SECONDS = 8.0
 _PAUSE_SECONDS = 0.25
-_RECENT_SECONDS = 60.0
-_SETTLED_LOOK_SECONDS = 30.0
-_SET_ASIDE = "set_aside"
+_REFUSALS = frozenset({13, 18, 14031})
+"""Unauthorized, AuthenticationFailed, OutOfDiskSpace: every event would meet them."""
 _log = structlog.get_logger("voice.projector")
+
+Pending = tuple[str, Numbered, float]
+"""A worker, an event of it with its number, and since when it waits (`time.monotonic`)."""
 
 
 class Projection:
@@ -40,7 +46,7 @@ class Projection:
     def __init__(self, database: Database, directory: CachedDirectory) -> None:
         self._database = database
         self._directory = directory
-        self._set_aside = database[_SET_ASIDE]
+        self._set_aside = SetAside(database)
         self._name = uuid.uuid4().hex
         self._batches = itertools.count()
 
@@ -59,6 +65,12 @@ class Projection:
         else:
             PROJECTED.inc(len(events))
 
+    async def project_again(self, events: Sequence[StoredEvent]) -> None:
+        """Apply events that may have been set aside; those that can be applied now are not aside any more."""
+        begun = now_ms()
+        await self.project(events)
+        await self._set_aside.settle(events, before=begun)
+
     async def _of_living(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
         """Leave out the events of tenants that were deleted: their data is on its way out."""
         directory = await self._directory.current()
@@ -76,9 +88,7 @@ class Projection:
         (event,) = events
         _log.error("event set aside", event_id=event.event, type=event.type, error=repr(error))
         SET_ASIDE.inc()
-        key = event_key(event.tenant, event.stream, event.event)
-        fields = {"type": event.type, "error": repr(error), "at": now_ms()}
-        await self._set_aside.update_one({"_id": key}, {"$set": fields}, upsert=True)
+        await self._set_aside.keep(event, error)
 
     async def _apply(self, contributions: Sequence[Contribution]) -> None:
         if not contributions:
@@ -98,14 +108,11 @@ class Projection:
 
 
 def _is_passing(error: Exception) -> bool:
-    """Tell whether the store or a newer deployment, and not an event, is why a transaction failed."""
-    if isinstance(error, NewerVersionError):
-        return True
-    return isinstance(error, PyMongoError) and (
-        isinstance(error, ConnectionFailure)
-        or error.timeout
-        or error.has_error_label("TransientTransactionError")
-        or error.has_error_label("UnknownTransactionCommitResult")
+    """Tell whether the store or a deployment, and not an event, is why a transaction failed."""
+    return (
+        isinstance(error, NewerVersionError)
+        or is_passing(error)
+        or (isinstance(error, OperationFailure) and error.code in _REFUSALS)
     )
 
 
@@ -120,10 +127,11 @@ class Projector:
         self, projection: Projection, events: EventStore, workers: WorkerStore, registration: Registration
     ) -> None:
         self._projection = projection
+        self._ended = TakeOver(projection.project, events, workers)
         self._events = events
         self._workers = workers
         self._registration = registration
-        self._pending: deque[tuple[str, Numbered]] = deque()
+        self._pending: deque[Pending] = deque()
         self._spilled_from: dict[str, int] = {}
         self._spilled_to: dict[str, int] = {}
         self._checkpoints: dict[str, int] = {}
@@ -139,7 +147,8 @@ class Projector:
             self._spilled_from.setdefault(worker, events[0][0] - 1)
             self._spilled_to[worker] = events[-1][0]
         else:
-            self._pending.extend((worker, numbered) for numbered in events)
+            now = time.monotonic()
+            self._pending.extend((worker, numbered, now) for numbered in events)
         self._arrived.set()
 
     @property
@@ -181,66 +190,45 @@ class Projector:
             await self._read_back()
             return
         batch = list(itertools.islice(self._pending, _BATCH_EVENTS))
-        await self._projection.project([event for _, (_, event) in batch])
-        for worker, (seq, _) in batch:
+        with TRACES.batch("projection", (event.origin for _, (_, event), _ in batch)):
+            await self._projection.project([event for _, (_, event), _ in batch])
+        now = time.monotonic()
+        for worker, (seq, _), since in batch:
             self._pending.popleft()
             self._checkpoints[worker] = seq
+            TALLY.observe(DELAY_SECONDS, now - since)
 
     async def _read_back(self) -> None:
         worker = next(iter(self._spilled_to))
         after, up_to = self._spilled_from[worker], self._spilled_to[worker]
         found = await self._events.of_worker(worker, after=after, up_to=up_to, limit=_BATCH_EVENTS)
-        self._pending.extend((worker, numbered) for numbered in found)
+        origin = time.monotonic() - now_ms() / 1000
+        self._pending.extend((worker, numbered, origin + numbered[1].received_at / 1000) for numbered in found)
         if not found or found[-1][0] >= self._spilled_to[worker]:
             del self._spilled_from[worker], self._spilled_to[worker]
         else:
             self._spilled_from[worker] = found[-1][0]
 
     def _measure(self) -> None:
-        LAG_SECONDS.set(max(0.0, now_ms() - self._pending[0][1][1].received_at) / 1000 if self._pending else 0.0)
+        LAG_SECONDS.set(max(0.0, time.monotonic() - self._pending[0][2]) if self._pending else 0.0)
 
     async def _keep(self) -> None:
-        looks: dict[str, tuple[float, float]] = {}
         while True:
+            unfinished = False
             try:
-                if not self._registration.id or not self._registration.is_certain:
-                    self._checkpoints.clear()
-                await self._registration.renew(self.checkpoint)
+                await self._renew()
                 await self._give_up_retired()
-                for ended in await self._workers.ended():
-                    if self._is_due(ended, looks):
-                        await self._take_over(ended)
+                unfinished = await self._ended.step(self._renew)
             except (PyMongoError, NewerVersionError) as error:
                 _log.warning("lease not renewed or nothing taken over", error=repr(error))
-            await asyncio.sleep(RENEWAL_SECONDS)
+            await asyncio.sleep(0 if unfinished else RENEWAL_SECONDS)
+
+    async def _renew(self) -> None:
+        if not self._registration.id or not self._registration.is_certain:
+            self._checkpoints.clear()
+        await self._registration.renew(self.checkpoint)
 
     async def _give_up_retired(self) -> None:
         while self._registration.retired:
             await self._workers.end(self._registration.retired[0])
             self._registration.retired.pop(0)
-
-    @staticmethod
-    def _is_due(ended: Ended, looks: dict[str, tuple[float, float]]) -> bool:
-        """Tell whether to look at an ended worker now: each time for its first minute, then twice a minute."""
-        now = time.monotonic()
-        first, last = looks.get(ended.id, (now, float("-inf")))
-        if ended.seen >= 0 and now - first > _RECENT_SECONDS and now - last < _SETTLED_LOOK_SECONDS:
-            return False
-        looks[ended.id] = first, now
-        return True
-
-    async def _take_over(self, ended: Ended) -> None:
-        """Project what an ended worker left; again whenever another of its inserts has landed."""
-        count = await self._events.count_of_worker(ended.id, after=ended.checkpoint)
-        if count == ended.seen or not await self._workers.claim(ended):
-            return
-        after, projected = ended.checkpoint, 0
-        while found := await self._events.of_worker(ended.id, after=after, limit=_BATCH_EVENTS):
-            await self._projection.project([event for _, event in found])
-            if __debug__:
-                reach("projection.taken_over")
-            TAKEN_OVER.inc(len(found))
-            after, projected = found[-1][0], projected + len(found)
-            await self._registration.renew(self.checkpoint)
-            await self._workers.hold(ended)
-        await self._workers.settle(ended, seen=projected)

@@ -12,6 +12,7 @@ from typing import Any
 
 from voice_common.mongo import DURABLE, Database
 from voice_common.store.envelope import Envelope
+from voice_common.store.indexes import ensure_index
 from voice_common.store.tenants import Claim, ClaimKind
 from voice_webhooks.tenancy import claims_of
 from voice_webhooks.ties import Named
@@ -37,11 +38,11 @@ class Quarantine:
 
     async def create_indexes(self) -> None:
         """Make the indexes by which released events are found; safe to repeat."""
-        await self._quarantine.create_index([("reason", 1), ("_id", 1)], name="by_reason")
-        await self._quarantine.create_index("claims", name="by_claim")
+        await ensure_index(self._quarantine, [("reason", 1), ("_id", 1)], name="by_reason")
+        await ensure_index(self._quarantine, "claims", name="by_claim")
 
-    async def keep(self, body: bytes, key: str, envelope: Envelope | None, reason: str, *, received_at: int) -> None:
-        """Keep a signed body durably; one that is there already stays as it is."""
+    async def keep(self, body: bytes, key: str, envelope: Envelope | None, reason: str, *, received_at: int) -> bool:
+        """Keep a signed body durably; one that is there already stays as it is. Tell whether it is new."""
         document = {
             "reason": reason,
             "received_at": received_at,
@@ -53,7 +54,8 @@ class Quarantine:
             "claims": [_claim_document(claim) for claim in claims_of(envelope)] if envelope else [],
         }
         id_ = {"key": key, "sha256": hashlib.sha256(body).hexdigest()}
-        await self._quarantine.update_one({"_id": id_}, {"$setOnInsert": document}, upsert=True)
+        done = await self._quarantine.update_one({"_id": id_}, {"$setOnInsert": document}, upsert=True)
+        return not done.matched_count
 
     async def unclaimed(self, *, after: Mapping[str, str] | None, limit: int) -> list[Held]:
         """Give up to `limit` events that wait for a tenant, by id, from the one after `after`."""

@@ -23,8 +23,8 @@ from voice_common.store.conversations import CONVERSATIONS, conversation_documen
 from voice_common.store.events import EventStore, event_key
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.keys import pages
-from voice_common.times import HOUR_MS
-from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of
+from voice_common.times import HOUR_MS, now_ms
+from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of, mark_document
 from voice_webhooks.projection.recompute import Recompute
 from voice_webhooks.projector import Projection
 
@@ -83,7 +83,7 @@ class Rebuild:
 
     async def _project_events(self, after: Mapping[str, str] | None) -> None:
         async for page in self._events.scan(self._prefix, after=after):
-            await self._projection.project(page)
+            await self._projection.project_again(page)
             self.result.events += len(page)
             last = page[-1]
             await self._came_to(event_key(last.tenant, last.stream, last.event), "events", len(page))
@@ -177,7 +177,7 @@ class Rebuild:
     async def _mark(self, marks: set[tuple[str, int]], session: Session | None) -> None:
         # A mark that is there already may be deleted by a refresh that has not seen this change: always a new one.
         batch = next(self._batches)
-        documents = [{"_id": {"tenant": tenant, "hour": hour, "batch": batch}} for tenant, hour in sorted(marks)]
+        documents = [mark_document(tenant, hour, batch, at=now_ms()) for tenant, hour in sorted(marks)]
         if documents:
             await self._database[DIRTY_HOURS].insert_many(documents, ordered=False, session=session)
 

@@ -12,10 +12,12 @@ from typing import NamedTuple
 from voice_common.errors import BadRequest, Unauthorized, Unavailable
 from voice_common.store.envelope import Envelope, UnreadableEventError, read_envelope
 from voice_common.store.tenants import Directory
+from voice_common.telemetry.tally import TALLY
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import ANSWER_SECONDS, Intake, Stored, event_of
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
 from voice_webhooks.signature import InvalidSignatureError, Signed, read_signed
+from voice_webhooks.telemetry import event_counter
 from voice_webhooks.tenancy import claimant, claims_of, known_keys, trusted_keys
 from voice_webhooks.ties import Named, TieStore
 from voice_webhooks.verifications import VerificationBudget
@@ -90,9 +92,12 @@ class Reception:
         directory = self._directory.at_hand()
         decision = None if directory is None else self._of_claimant(signed, envelope, directory)
         if decision is not None and decision.tenant is not None:
-            return await self._store(decision.tenant, decision.key, envelope, body, received_at)
-        async with _in_time():
-            return await self._look_up(signed, envelope, body, received_at)
+            result = await self._store(decision.tenant, decision.key, envelope, body, received_at)
+        else:
+            async with _in_time():
+                result = await self._look_up(signed, envelope, body, received_at)
+        TALLY.count(event_counter(envelope.type, result))
+        return result
 
     async def _look_up(self, signed: Signed, envelope: Envelope, body: bytes, received_at: int) -> Result:
         """Find out by the store whose event it is; a copy of the directory alone refuses and quarantines nobody."""

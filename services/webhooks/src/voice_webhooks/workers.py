@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from voice_common.mongo import Database
+from voice_common.store.indexes import ensure_index
 
 LEASE_SECONDS = 5.0
 RENEWAL_SECONDS = 1.0
@@ -43,7 +44,7 @@ class WorkerStore:
 
     async def create_indexes(self) -> None:
         """Make the index by which ended workers are found; safe to repeat."""
-        await self._workers.create_index("lease_until", name="by_lease")
+        await ensure_index(self._workers, "lease_until", name="by_lease")
 
     async def renew(self, worker: str, checkpoint: int) -> None:
         """Extend a worker's lease, registering it at the first call, and write its checkpoint."""

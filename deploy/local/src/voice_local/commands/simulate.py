@@ -10,10 +10,8 @@ from typing import Any
 
 import aiohttp
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from voice_common.cli import CommandError, common_options, print_json, print_table, read_stack, with_store
+from voice_common.cli import CommandError, common_options, print_json, print_table, progress, read_stack, with_store
 from voice_common.store.tenants import Tenant, TenantStore, UnknownTenantError
 from voice_common.times import DAY_MS, now_ms, render_ms
 from voice_local.datadir import DataDir, DataDirError
@@ -47,10 +45,16 @@ def simulate(  # noqa: PLR0913 - one for each option
     as_json: bool,
     data_dir: Path | None,
 ) -> None:
-    """Send realistic signed calls of TENANT through a running local stack.
+    """Send realistic signed calls through a running local stack.
 
-    Prints the metrics that must result from these calls, in all and for each day.
-    """
+    They are TENANT's, which needs a connection or a number for them. Prints the metrics that must result, in all and
+    for each day.
+
+    \b
+    Examples:
+      voice simulate demo --calls 200
+      voice simulate acme --calls 1000 --rate 200 --days 30 --shuffle --duplicates 0.3 --seed 7
+    """  # noqa: D301 - click's mark for lines that stay as they are
     folder = data_dir or Path(".voice")
     base_url = str(read_stack(folder)["base_url"])
     known = _tenant(folder, tenant)
@@ -104,13 +108,10 @@ def _tenant(folder: Path, tenant_id: str) -> Tenant:
 
 
 async def _send(deliveries: Sequence[tuple[Event, int]], base_url: str, signer: Signer, rate: float | None) -> Receipt:
-    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("sending", total=len(deliveries))
+    with progress() as shown:
+        bar = shown.add_task("sending", total=len(deliveries))
         async with aiohttp.ClientSession() as session:
-            return await deliver(
-                deliveries, base_url, signer, session, rate=rate, delivered=lambda: progress.advance(bar)
-            )
+            return await deliver(deliveries, base_url, signer, session, rate=rate, delivered=lambda: shown.advance(bar))
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -36,7 +36,12 @@ def up(*, port: int, demo: bool, workers: int, as_json: bool, data_dir: Path | N
 
     MongoDB and Redis are started too, unless VOICE_MONGO_URL or VOICE_REDIS_URL name others. Data, keys and logs
     live in the data directory (default: .voice).
-    """
+
+    \b
+    Examples:
+      voice up
+      voice up --port 9000 --data-dir /var/lib/voice --no-demo --workers 2
+    """  # noqa: D301 - click's mark for lines that stay as they are
     stopped = _Stopped()
     directory = DataDir(data_dir or Path(".voice"))
     try:
@@ -96,7 +101,12 @@ async def _serve(stack: Stack, directory: DataDir, *, demo: bool, as_json: bool)
     if as_json:
         print_json({**stack.describe(), "token": shown and shown.token, "curl": shown and shown.curl})
     elif shown is not None:
-        click.echo(f"base URL  {stack.base_url}/api\ntoken     {shown.token}\ntry       {shown.curl}")
+        click.echo(
+            f"base URL  {stack.base_url}/api\n"
+            f"console   {stack.base_url}/console\n"
+            f"token     {shown.token}\n"
+            f"try       {shown.curl}"
+        )
     await stack.keep_logs_bounded()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from voice_common.mongo import Database
 from voice_common.store.facts import Phase, facts_of
+from voice_common.store.indexes import ensure_index
 from voice_common.store.state import CallState
 
 CONVERSATIONS = "conversations"
@@ -53,9 +54,11 @@ def status_of(phase: str, newest_at: int, *, now: int, call_timeout_ms: int) -> 
 async def create_conversation_indexes(database: Database) -> None:
     """Make the indexes of ``conversations``, which the webhooks service owns; safe to repeat."""
     conversations = database[CONVERSATIONS]
-    await conversations.create_index([("_id.tenant", 1), ("started_at", -1), ("_id.session", 1)], name="by_start")
-    await conversations.create_index(
-        [("_id.tenant", 1), ("phase", 1), ("started_at", -1), ("_id.session", 1), ("newest_at", 1)], name="by_phase"
+    await ensure_index(conversations, [("_id.tenant", 1), ("started_at", -1), ("_id.session", 1)], name="by_start")
+    await ensure_index(
+        conversations,
+        [("_id.tenant", 1), ("phase", 1), ("started_at", -1), ("_id.session", 1), ("newest_at", 1)],
+        name="by_phase",
     )
-    await conversations.create_index("_id.session", name="by_session")
-    await conversations.create_index("version", name="by_version")
+    await ensure_index(conversations, "_id.session", name="by_session")
+    await ensure_index(conversations, "version", name="by_version")

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opentelemetry.trace import SpanContext
+
 from voice_common.mongo import Database, Session
 from voice_common.store.envelope import Envelope
+from voice_common.store.indexes import ensure_index
 from voice_common.store.keys import pages, within
 
 EVENTS = "events"
@@ -18,7 +21,8 @@ class StoredEvent:
     """One event of a tenant; times in milliseconds, `key` the Telnyx public key (base64) that verified it.
 
     `partial` tells that it is a partial transcript, which contributes nothing and is kept for a shorter time;
-    `envelope` is what reading `body` gave, where whoever made this has read it.
+    `envelope` is what reading `body` gave, where whoever made this has read it; `origin` is the span that brought it,
+    where it is traced. Neither is stored: a document is a function of what was received.
     """
 
     tenant: str
@@ -31,6 +35,7 @@ class StoredEvent:
     body: bytes
     partial: bool = False
     envelope: Envelope | None = field(default=None, compare=False, repr=False)
+    origin: SpanContext | None = field(default=None, compare=False, repr=False)
 
     def to_document(self, worker: str, seq: int) -> dict[str, Any]:
         """Give the document of this event as number `seq` of a worker; its ``_id`` is what makes it unique."""
@@ -79,9 +84,12 @@ class EventStore:
 
         Safe to repeat.
         """
-        await self._events.create_index([("worker", 1), ("seq", 1)], name="by_worker")
-        await self._events.create_index(
-            [("_id.tenant", 1), ("received_at", 1)], name="partials", partialFilterExpression={"partial": True}
+        await ensure_index(self._events, [("worker", 1), ("seq", 1)], name="by_worker")
+        await ensure_index(
+            self._events,
+            [("_id.tenant", 1), ("received_at", 1)],
+            name="partials",
+            partialFilterExpression={"partial": True},
         )
 
     async def of_worker(
@@ -90,6 +98,14 @@ class EventStore:
         """Give up to `limit` events that a worker stored, with their numbers, in order, from the one after `after`."""
         seq: dict[str, int] = {"$gt": after} if up_to is None else {"$gt": after, "$lte": up_to}
         found = self._events.find({"worker": worker, "seq": seq}).sort("seq", 1).limit(limit)
+        return [(document["seq"], StoredEvent.from_document(document)) async for document in found]
+
+    async def newest_of_worker(
+        self, worker: str, *, after: int, before: int | None, limit: int
+    ) -> list[tuple[int, StoredEvent]]:
+        """Give up to `limit` events of a worker, the last one first, from the one before number `before`."""
+        seq: dict[str, int] = {"$gt": after} if before is None else {"$gt": after, "$lt": before}
+        found = self._events.find({"worker": worker, "seq": seq}).sort("seq", -1).limit(limit)
         return [(document["seq"], StoredEvent.from_document(document)) async for document in found]
 
     async def count_of_worker(self, worker: str, *, after: int) -> int:

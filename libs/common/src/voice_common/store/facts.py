@@ -10,6 +10,9 @@ from voice_common.store.state import CallState, Leg, Line, RecordingFacts, Sourc
 
 _THRESHOLD = 500
 _ROLES = ("user", "assistant")
+# Plain texts: going through the enum itself took a tenth of the projection.
+_SOURCES = tuple(source.value for source in Source)
+_CONVERSATION, _GATHER = Source.CONVERSATION.value, Source.GATHER.value
 
 
 class Phase(StrEnum):
@@ -151,19 +154,22 @@ def legs_of(state: CallState) -> list[Leg]:
 
 def _lines_of(state: CallState, role: str) -> list[tuple[int, str, int, Line]]:
     """Give a role's lines as ``(at, event, place, line)``; `place` is -1 where the event tells of just one."""
-    by_source: dict[str, list[tuple[int, str, int, Line]]] = {source: [] for source in Source}
+    by_source: dict[str, list[tuple[int, str, int, Line]]] = {}
     for (source, event), said in state.lines.items():
-        single = source != Source.CONVERSATION
+        of_source = by_source.get(source)
+        if of_source is None:
+            of_source = by_source[source] = []
+        single = source != _CONVERSATION
         for place, line in enumerate(said.lines):
             if line.role == role:
-                by_source[source].append((said.at, event, -1 if single else place, line))
+                of_source.append((said.at, event, -1 if single else place, line))
     if state.gather is not None:
-        by_source[Source.GATHER] = [
+        by_source[_GATHER] = [
             (state.gather.at, state.gather.event, place, line)
             for place, line in enumerate(state.gather.lines)
             if line.role == role
         ]
-    return max(by_source.values(), key=len)
+    return max((by_source[source] for source in _SOURCES if source in by_source), key=len, default=[])
 
 
 def _sentiment_of(state: CallState, lines: list[Line]) -> str | None:

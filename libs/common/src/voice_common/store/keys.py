@@ -24,18 +24,22 @@ async def pages(
     after: Mapping[str, Any] | None = None,
     size: int,
     keys_only: bool = False,
+    chosen: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[list[dict[str, Any]]]:
     """Give the documents whose key begins with `prefix` (all for an empty one) by key, `size` at a time.
+
+    Of those only the ones that meet the condition `chosen`, where there is one.
 
     Each page is a query of its own from the key after the last one, so the work on a page may take as long as it
     likes and a walk can go on later from `after`.
     """
     bounds = within(**prefix) if prefix else {}
     while True:
-        chosen = {**bounds, "$gt": after} if after is not None else bounds
+        range_ = {**bounds, "$gt": after} if after is not None else bounds
         if after is not None:
-            chosen.pop("$gte", None)
-        found = collection.find({"_id": chosen} if chosen else {}, {"_id": 1} if keys_only else None)
+            range_.pop("$gte", None)
+        wanted = {**(chosen or {}), **({"_id": range_} if range_ else {})}
+        found = collection.find(wanted, {"_id": 1} if keys_only else None)
         page = await found.sort("_id", 1).limit(size).to_list()
         if page:
             yield page

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from voice_common.mongo import Database, Document, Session, in_transaction
+from voice_common.store.indexes import ensure_index
 from voice_common.times import now_ms
 
 DIRECTORY_MAX_AGE = 1.0
@@ -120,8 +121,11 @@ class TenantStore:
         self._meta = database["meta"]
 
     async def create(self, tenant: Tenant) -> Tenant:
-        """Add a tenant with its claims; raise `TenantExistsError` or `ClaimTakenError` and change nothing."""
-        created = replace(tenant, created_at=now_ms(), deleted_at=None)
+        """Add a tenant with its claims; raise `TenantExistsError` or `ClaimTakenError` and change nothing.
+
+        It is made now, unless it says when it was made: then it comes back from an export.
+        """
+        created = replace(tenant, created_at=tenant.created_at or now_ms(), deleted_at=None)
 
         async def body(session: Session) -> None:
             if await self._tenants.find_one({"_id": created.id}, session=session) is not None:
@@ -219,8 +223,9 @@ class TenantStore:
 
     async def create_indexes(self) -> None:
         """Make the collections and indexes that this store reads by; safe to repeat."""
-        await self._claims.create_index("tenant")
-        await self._meta.update_one({"_id": _META}, {"$setOnInsert": {"version": 0}}, upsert=True)
+        await ensure_index(self._claims, "tenant", name="tenant_1")
+        if await self._meta.find_one({"_id": _META}) is None:
+            await self._meta.update_one({"_id": _META}, {"$setOnInsert": {"version": 0}}, upsert=True)
 
     async def _claims_of(self, tenant_id: str) -> tuple[Claim, ...]:
         found: AsyncIterator[dict[str, Any]] = self._claims.find({"tenant": tenant_id})

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiohttp import http_parser, http_writer, web
+from aiohttp import hdrs, http_parser, http_writer, web
 from aiohttp.typedefs import Middleware
 
+from voice_common.telemetry.tally import TALLY
+from voice_common.telemetry.traces import TRACES
 from voice_common.web.health import HEALTH, Health, ops_routes
-from voice_common.web.observe import AccessLog, observer, stamp
+from voice_common.web.observe import AccessLog, Observer, stamp
 from voice_common.web.render import render_errors
+from voice_common.web.tracing import TracedObserver, trace_requests
 
 SERVICE = web.AppKey("service", str)
+OBSERVER = web.AppKey("observer", Observer)
+_SHOWN = frozenset({hdrs.METH_GET, hdrs.METH_POST})
 
 
 def make_app(
@@ -33,14 +38,31 @@ def make_app(
         message = "aiohttp's C extensions are missing"
         raise RuntimeError(message)
     log = AccessLog(enabled=log_requests)
-    app = web.Application(middlewares=[observer(service, log), render_errors, *middlewares], client_max_size=max_body)
+    outermost: list[Middleware] = []
+    if TRACES.tracer is None:
+        observer = Observer(service, log)
+    else:
+        observer = TracedObserver(service, log)
+        outermost.append(trace_requests)
+    app = web.Application(
+        middlewares=[*outermost, observer.middleware(), render_errors, *middlewares], client_max_size=max_body
+    )
     app[SERVICE] = service
+    app[OBSERVER] = observer
     app[HEALTH] = Health()
     app.on_response_prepare.append(stamp)
+    app.on_startup.append(_show_routes)
     app.on_shutdown.append(_drain)
     app.on_cleanup.append(_flush(log))
     app.add_routes(ops_routes())
     return app
+
+
+async def _show_routes(app: web.Application) -> None:
+    routes = ((route.resource, route.method) for route in app.router.routes())
+    app[OBSERVER].show(
+        (resource.canonical, method) for resource, method in routes if resource is not None and method in _SHOWN
+    )
 
 
 async def _drain(app: web.Application) -> None:
@@ -50,5 +72,7 @@ async def _drain(app: web.Application) -> None:
 def _flush(log: AccessLog) -> Callable[[web.Application], Awaitable[None]]:
     async def flush(_app: web.Application) -> None:
         log.flush()
+        TALLY.flush()
+        await TRACES.close()
 
     return flush

@@ -18,8 +18,13 @@ TenantHandler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 def caller(request: web.Request, area: str) -> Identity:
     """Give the identity that the gateway signed for this request; raise the area's 401 where there is none."""
+    return identity_of(request, request.app[IDENTITY_VERIFIER], area)
+
+
+def identity_of(request: web.BaseRequest, verifier: IdentityVerifier, area: str) -> Identity:
+    """Give the identity that `verifier` finds on a request; raise the area's 401 where there is none."""
     try:
-        return request.app[IDENTITY_VERIFIER].verify(request.headers.get(IDENTITY_HEADER))
+        return verifier.verify(request.headers.get(IDENTITY_HEADER))
     except InvalidIdentityError as error:
         raise missing_tenant_context(area) from error
 

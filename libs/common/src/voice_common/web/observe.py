@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,13 +20,20 @@ from prometheus_client import Counter, Histogram
 
 from voice_common.ids import request_id
 from voice_common.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS
+from voice_common.telemetry.tally import TALLY
 
 REQUEST_ID_HEADER = "X-Request-ID"
 REQUEST_ID = web.RequestKey("request_id", str)
 TENANT = web.RequestKey("tenant", str)
 _FLUSH_SECONDS = 0.05
-_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
-_UNKNOWN = "unknown"
+OPS_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+"""The operators' routes: they are measured, and neither logged nor traced."""
+
+UNKNOWN = "unknown"
+"""The route of a request that goes by none."""
+
+CLIENT_LEFT = 499
+"""The status that a request without an answer is counted under."""
 
 
 def request_id_of(request: web.BaseRequest) -> str:
@@ -46,13 +54,11 @@ class AccessLog:
     """Writes access lines to standard error."""
 
     def __init__(self, *, enabled: bool) -> None:
-        self._enabled = enabled
+        self.enabled = enabled
         self._lines: list[bytes] = []
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write one line, soon."""
-        if not self._enabled:
-            return
         if not self._lines:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
         self._lines.append(orjson.dumps(fields, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
@@ -65,51 +71,64 @@ class AccessLog:
             sys.stderr.flush()
 
 
-def observer(service: str, log: AccessLog) -> Middleware:
-    """Make the middleware that binds the request's id to the log, and logs and measures each request by its route."""
-    counts: dict[tuple[str, str, int], Counter] = {}
-    durations: dict[str, Histogram] = {}
+class Observer:
+    """Counts, measures and logs requests by their route."""
 
-    def count(route: str, method: str, status: int, seconds: float) -> None:
-        counter = counts.get((route, method, status))
-        if counter is None:  # labels() takes locks and makes strings: once is enough
-            counter = counts[route, method, status] = HTTP_REQUESTS.labels(route, method, status)
-        counter.inc()
-        duration = durations.get(route)
-        if duration is None:
-            duration = durations[route] = HTTP_DURATION.labels(route)
-        duration.observe(seconds)
+    def __init__(self, service: str, log: AccessLog) -> None:
+        self._service = service
+        self._log = log
+        self._metrics: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    @web.middleware
-    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.perf_counter()
-        known = request_id_of(request)
-        # aiohttp handles each request in a task of its own, so this ends with the request.
-        structlog.contextvars.bind_contextvars(request_id=known)
-        status = 499
-        try:
-            response = await handler(request)
-            status = response.status
-            return response
-        finally:
-            elapsed = time.perf_counter() - started
-            resource = request.match_info.route.resource
-            route = resource.canonical if resource is not None else _UNKNOWN
-            count(route, request.method if resource is not None else "other", status, elapsed)
-            if route not in _QUIET:
-                log.write(
-                    {
-                        "method": request.method,
-                        "route": route,
-                        "status": status,
-                        "tenant": request.get(TENANT),
-                        "duration_ms": round(elapsed * 1000, 2),
-                        "event": "request",
-                        "request_id": known,
-                        "level": "info",
-                        "timestamp": datetime.now(UTC),
-                        "service": service,
-                    }
-                )
+    def show(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Show routes, by ``(route, method)``, before anybody asks: a rate needs a value to start from."""
+        for route, method in routes:
+            HTTP_REQUESTS.labels(route, method, 200)
+            HTTP_DURATION.labels(route, 200)
 
-    return observe
+    def record(self, request: web.BaseRequest, route: str, method: str, status: int, started: float) -> None:
+        """Take note of a request that is over; `started` is by `time.perf_counter`."""
+        elapsed = time.perf_counter() - started
+        metrics = self._metrics.get((route, method, status))
+        if metrics is None:  # labels() takes locks and makes strings: once is enough
+            metrics = HTTP_REQUESTS.labels(route, method, status), HTTP_DURATION.labels(route, status)
+            self._metrics[route, method, status] = metrics
+        counter, duration = metrics
+        TALLY.count(counter)
+        TALLY.observe(duration, elapsed)
+        if self._log.enabled and route not in OPS_PATHS:
+            self._log.write(
+                {
+                    "method": request.method,
+                    "route": route,
+                    "status": status,
+                    "tenant": request.get(TENANT),
+                    "duration_ms": round(elapsed * 1000, 2),
+                    "event": "request",
+                    "request_id": request_id_of(request),
+                    "level": "info",
+                    "timestamp": datetime.now(UTC),
+                    "service": self._service,
+                }
+            )
+
+    def middleware(self) -> Middleware:
+        """Make the middleware that binds the request's id to the log, and records each request."""
+
+        @web.middleware
+        async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+            started = time.perf_counter()
+            # aiohttp handles each request in a task of its own, so this ends with the request.
+            structlog.contextvars.bind_contextvars(request_id=request_id_of(request))
+            status = CLIENT_LEFT
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            finally:
+                resource = request.match_info.route.resource
+                if resource is None:
+                    self.record(request, UNKNOWN, "other", status, started)
+                else:
+                    self.record(request, resource.canonical, request.method, status, started)
+
+        return observe

@@ -19,6 +19,10 @@ class QueryModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class NoQuery(QueryModel):
+    """No parameter at all."""
+
+
 Model = TypeVar("Model", bound=QueryModel)
 
 

@@ -8,9 +8,9 @@ import orjson
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
 
 from voice_common.errors import VoiceError
+from voice_common.mongo import is_passing
 
 _log = structlog.get_logger("voice.errors")
 _SENTENCES = {
@@ -34,31 +34,25 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 
 
 @web.middleware
-async def render_errors(  # noqa: PLR0911 - one answer for each kind of failure
-    request: web.Request, handler: Handler
-) -> web.StreamResponse:
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into an answer of the contract; unknown exceptions show no detail."""
     try:
         return await handler(request)
-    except VoiceError as error:
+    except Exception as error:  # noqa: BLE001 - the last place that sees it; the detail goes to the log
+        return answer_to(error)
+
+
+def answer_to(error: Exception) -> web.Response:
+    """Give the answer of the contract to what a handler raised; raise again what only a connection can bear."""
+    if isinstance(error, VoiceError):
         return error_response(error.status, error.message, error.headers)
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return error_response(error.status, _SENTENCES.get(error.status, error.reason), headers)
-    except (ConnectionFailure, ExecutionTimeout) as error:
+    if is_passing(error):
         _log.warning("store unavailable", error=type(error).__name__)
         return error_response(503, "Service unavailable", {"Retry-After": "1"})
-    except PyMongoError as error:
-        if error.timeout:
-            _log.warning("store timed out", error=type(error).__name__)
-            return error_response(503, "Service unavailable", {"Retry-After": "1"})
-        return _unexpected()
-    except ConnectionResetError:
-        raise
-    except Exception:  # noqa: BLE001 - the last place that sees it; the detail goes to the log
-        return _unexpected()
-
-
-def _unexpected() -> web.Response:
-    _log.exception("unexpected error")
+    if isinstance(error, ConnectionResetError):
+        raise error
+    _log.error("unexpected error", exc_info=error)
     return error_response(500, VoiceError.message)

@@ -15,6 +15,7 @@ from voice_analytics.worker.loop import working
 from voice_common.mongo import connect, ping
 from voice_common.settings import SettingsError, load
 from voice_common.telemetry.logs import configure_logs
+from voice_common.telemetry.traces import TRACES
 from voice_common.web.app import make_app
 from voice_common.web.health import HEALTH
 
@@ -26,6 +27,7 @@ def main() -> None:
     try:
         settings = load(WorkerSettings)
         configure_logs("analytics-worker", settings.log_level)
+        TRACES.start("analytics-worker")
         uvloop.run(_run(settings))
     except SettingsError as error:
         sys.stderr.write(f"voice-analytics-worker: {error}\n")

@@ -15,15 +15,22 @@ from voice_analytics.refresh import RollupKeeper, TenantDay
 from voice_analytics.sealing import Sealing
 from voice_common.lease import Lease
 from voice_common.mongo import Database
+from voice_common.times import now_ms
 
 LEASE_SECONDS = 10.0
 _SURVEY_SECONDS = 5.0
+_MEASURE_SECONDS = 1.0
 _PAUSE_AFTER_FAILURE = 1.0
 _AT_ONCE = 8  # refreshes that wait for the journal together
 _REFRESHED = Counter("voice_rollup_days_refreshed_total", "Days whose rollup was recomputed, wholly or in part")
 _SEALED = Counter("voice_rollup_days_sealed_total", "Days sealed because their calls were kept long enough")
 _FAILURES = Counter("voice_rollup_failures_total", "Rounds of the rollup worker that failed")
 _DIRTY = Gauge("voice_rollup_dirty_days", "Days with dirty hours at the last look", multiprocess_mode="livemax")
+_LAG = Gauge(
+    "voice_rollup_lag_seconds",
+    "Age of the oldest mark of a dirty hour, whoever's turn it is",
+    multiprocess_mode="livemax",
+)
 _log = structlog.get_logger("voice.rollups")
 
 
@@ -50,6 +57,7 @@ class RollupWorker:
         self._lease = Lease(database, "rollups", seconds=LEASE_SECONDS)
         self._poll_seconds = poll_seconds
         self._surveyed = -_SURVEY_SECONDS
+        self._measured = -_MEASURE_SECONDS
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -61,6 +69,7 @@ class RollupWorker:
         while not self._stop.is_set():
             pause = self._poll_seconds
             try:
+                await self._measure()
                 if await self._lease.held() and await self._round():
                     pause = 0
             except Exception:  # noqa: BLE001 - the loop outlives whatever one round meets
@@ -72,6 +81,14 @@ class RollupWorker:
             await self._lease.release()
         except PyMongoError as error:
             _log.warning("the lease could not be given back", error=type(error).__name__)
+
+    async def _measure(self) -> None:
+        """Show how far behind the rollups are; whoever waits for its turn does too, and tells of one that hangs."""
+        if time.monotonic() - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = time.monotonic()
+        oldest = await self._keeper.oldest_mark()
+        _LAG.set(0 if oldest is None else max(0, now_ms() - oldest) / 1000)
 
     async def _round(self) -> bool:
         """Refresh what there is to refresh; tell whether a survey found so much that there may be more."""

@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 
 import click
 
-from voice_common.cli import CommandError, CommandGroup, common_options, print_json, print_table, with_store
+from voice_common.cli import (
+    CommandError,
+    CommandGroup,
+    WrongUsageError,
+    common_options,
+    print_json,
+    print_table,
+    progress,
+    with_store,
+)
 from voice_common.ids import is_tenant_id
 from voice_common.mongo import Database
 from voice_common.store.tenants import (
@@ -29,7 +38,7 @@ from voice_common.store.tenants import (
 from voice_common.times import render_ms
 from voice_gateway.areas import AREAS
 from voice_gateway.commands.values import FOR_EVER, ClaimValue, Limit, PublicKey, Retention
-from voice_gateway.deletion import SETTLING, delete_tenant
+from voice_gateway.deletion import SETTLING, count_documents, delete_tenant
 
 T = TypeVar("T")
 _DEFAULT_LIMITS = {area.name: area.limit for area in AREAS}
@@ -65,7 +74,13 @@ _retention = click.option(
 
 @click.group(cls=CommandGroup)
 def tenant() -> None:
-    """Create, show, change and delete tenants."""
+    """Create, show, change and delete tenants.
+
+    \b
+    Examples:
+      voice tenant create acme --connection-id 1494404757140276705
+      voice tenant list
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
 
 @tenant.command()
@@ -99,7 +114,7 @@ def create(  # noqa: PLR0913 - a command's options
     """  # noqa: D301 - click's mark for lines that stay as they are
     if not is_tenant_id(tenant_id):
         message = "A tenant id is 1 to 64 characters of a-z0-9._-, with a letter or digit at both ends"
-        raise CommandError(message)
+        raise WrongUsageError(message)
     wanted = Tenant(
         tenant_id,
         tenant_id if name is None else name,
@@ -242,7 +257,10 @@ def delete(tenant_id: str, *, as_json: bool, data_dir: Path | None) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
 
     async def work(database: Database) -> int:
-        return await delete_tenant(database, tenant_id)
+        total = await count_documents(database, tenant_id)
+        with progress() as shown:
+            bar = shown.add_task("documents", total=total)
+            return await delete_tenant(database, tenant_id, progress=lambda count: shown.advance(bar, count))
 
     deleted = _run(data_dir, tenant_id, work)
     if as_json:

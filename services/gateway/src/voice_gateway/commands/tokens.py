@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from voice_common.cli import CommandError, CommandGroup, common_options, print_json, print_table, with_store
+from voice_common.cli import (
+    CommandError,
+    CommandGroup,
+    common_options,
+    print_json,
+    print_table,
+    require_tenant,
+    with_store,
+)
 from voice_common.mongo import Database
 from voice_common.store.tenants import UnknownTenantError
 from voice_common.times import now_ms, render_ms, render_optional_ms
@@ -18,7 +26,13 @@ from voice_gateway.tokens import Token, TokenStore, UnknownTokenError
 
 @click.group(cls=CommandGroup)
 def token() -> None:
-    """Issue, list and revoke API tokens."""
+    """Issue, list and revoke API tokens.
+
+    \b
+    Examples:
+      voice token issue acme --name dashboard
+      voice token list acme
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
 
 @token.command()
@@ -66,6 +80,8 @@ def list_(tenant: str | None, *, as_json: bool, data_dir: Path | None) -> None:
     """  # noqa: D301 - click's mark for lines that stay as they are
 
     async def work(database: Database) -> list[Token]:
+        if tenant is not None:
+            await require_tenant(database, tenant)
         return await TokenStore(database).list(tenant)
 
     tokens = with_store(data_dir, work)

@@ -9,16 +9,25 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console
-from rich.progress import Progress
 
-from voice_common.cli import CommandError, CommandGroup, common_options, print_json, print_table, with_store
+from voice_common.cli import (
+    CommandError,
+    CommandGroup,
+    common_options,
+    print_json,
+    print_table,
+    progress,
+    require_tenant,
+    with_store,
+)
 from voice_common.mongo import Database
 from voice_common.store.conversations import CONVERSATIONS, conversation_key
 from voice_common.store.events import EVENTS, EventStore, StoredEvent
 from voice_common.store.keys import pages, within
 from voice_common.store.tenants import TenantStore
-from voice_common.times import parse_range, render_ms
+from voice_common.times import render_ms
+from voice_webhooks.commands.archive import export_events, import_events
+from voice_webhooks.commands.periods import period_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.documents import ALIASES
 from voice_webhooks.projector import Projection
@@ -28,7 +37,18 @@ _PAGE = 256
 
 @click.group(cls=CommandGroup)
 def events() -> None:
-    """Look into the event store and the quarantine, and project events again."""
+    """Look into the event store and the quarantine; export and import.
+
+    \b
+    Examples:
+      voice events list acme --limit 10
+      voice events quarantine
+      voice events export backup.ndjson.gz --with-tenants
+    """  # noqa: D301 - click's mark for lines that stay as they are
+
+
+events.add_command(export_events)
+events.add_command(import_events)
 
 
 @events.command("list")
@@ -48,16 +68,17 @@ def list_events(
     as_json: bool,
     data_dir: Path | None,
 ) -> None:
-    r"""List TENANT's events by conversation.
+    """List TENANT's events by conversation.
 
     \b
     Examples:
       voice events list demo --limit 10
       voice events list demo --conversation 5d9d… --json
       voice events list demo --set-aside
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
     async def read(database: Database) -> list[dict[str, Any]]:
+        await require_tenant(database, tenant)
         if set_aside:
             found = database["set_aside"].find({"_id": within(tenant=tenant)}).sort("_id", 1).limit(limit)
             return [{**document["_id"], **_without_id(document)} async for document in found]
@@ -82,7 +103,12 @@ def list_events(
 @click.argument("event")
 @common_options
 def show(*, tenant: str, event: str, as_json: bool, data_dir: Path | None) -> None:
-    """Show TENANT's EVENT whole, the body as it was received."""
+    """Show TENANT's EVENT whole, the body as it was received.
+
+    \b
+    Example:
+      voice events show acme 0ccc7b54-4df3-4bca-a65a-3da1ecc777f0
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
     async def read(database: Database) -> StoredEvent:
         found = await database[EVENTS].find_one({"_id": within(tenant=tenant), "_id.event": event})
@@ -109,21 +135,26 @@ def show(*, tenant: str, event: str, as_json: bool, data_dir: Path | None) -> No
 def replay(
     *, tenant: str, conversation: str | None, since: str | None, until: str | None, as_json: bool, data_dir: Path | None
 ) -> None:
-    r"""Project TENANT's events again: harmless, since it is a join; it adds what was missing.
+    """Project TENANT's events again: harmless, since it is a join; it adds what was missing.
 
     \b
     Examples:
       voice events replay demo
       voice events replay demo --since 2025-01-15 --until 2025-01-16
-    """
-    period = parse_range(since, until)
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    period = period_of(since, until)
 
     async def run(database: Database) -> int:
         count = 0
+        await require_tenant(database, tenant)
         projection = Projection(database, CachedDirectory(TenantStore(database)))
-        with Progress(console=Console(stderr=True)) as shown:
-            task = shown.add_task("events", total=None)
-            for stream in await _streams(database, tenant, conversation):
+        streams = await _streams(database, tenant, conversation)
+        total = sum(
+            [await database[EVENTS].count_documents({"_id": within(**_prefix(tenant, each))}) for each in streams]
+        )
+        with progress() as shown:
+            task = shown.add_task("events", total=total)
+            for stream in streams:
                 async for page in EventStore(database).scan(_prefix(tenant, stream), size=_PAGE):
                     chosen = [
                         event
@@ -131,7 +162,7 @@ def replay(
                         if (period.start is None or event.occurred_at >= period.start)
                         and (period.end is None or event.occurred_at < period.end)
                     ]
-                    await projection.project(chosen)
+                    await projection.project_again(chosen)
                     count += len(chosen)
                     shown.advance(task, len(page))
         return count
@@ -147,7 +178,12 @@ def replay(
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @common_options
 def quarantine(*, limit: int, as_json: bool, data_dir: Path | None) -> None:
-    """List signed events that no tenant claims yet, or that can't be read, with what would release them."""
+    """List signed events that no tenant claims yet, or that can't be read, with what would release them.
+
+    \b
+    Example:
+      voice events quarantine --limit 10
+    """  # noqa: D301 - click's mark for lines that stay as they are
 
     async def read(database: Database) -> tuple[int, list[dict[str, Any]]]:
         total = await database["quarantine"].estimated_document_count()

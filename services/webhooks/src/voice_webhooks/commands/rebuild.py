@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from voice_common.cli import common_options, print_json, with_store
+from voice_common.cli import common_options, print_json, progress, require_tenant, with_store
 from voice_common.mongo import Database
 from voice_common.store.events import EVENTS
 from voice_common.store.keys import within
@@ -23,15 +21,15 @@ from voice_webhooks.rebuild import Rebuild, Rebuilt
 @click.option("--restart", is_flag=True, help="Begin again instead of going on where an interrupted rebuild stopped.")
 @common_options
 def rebuild(*, tenant: str | None, restart: bool, as_json: bool, data_dir: Path | None) -> None:
-    r"""Make conversations, aliases and rollups again from the events, while the system runs.
+    """Make read models again from the events, while the system runs.
 
-    The result is identical to what was there, unless what was there was wrong.
+    These are conversations, aliases and rollups. The result is identical to what was there, unless that was wrong.
 
     \b
     Examples:
       voice rebuild --data-dir .voice
       voice rebuild --tenant acme --json
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     rebuilt = with_store(data_dir, lambda database: _rebuild(database, tenant, restart=restart))
     report = {"events": rebuilt.events, "corrected": rebuilt.corrected}
     if as_json:
@@ -42,18 +40,19 @@ def rebuild(*, tenant: str | None, restart: bool, as_json: bool, data_dir: Path 
 
 
 async def _rebuild(database: Database, tenant: str | None, *, restart: bool) -> Rebuilt:
+    if tenant is not None:
+        await require_tenant(database, tenant)
     chosen = {"_id": within(tenant=tenant)} if tenant else {}
     count = (
         await database[EVENTS].count_documents(chosen) if tenant else await database[EVENTS].estimated_document_count()
     )
-    columns = (TextColumn("{task.description}"), *Progress.get_default_columns()[1:3], TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
+    with progress() as shown:
         tasks = {"events": shown.add_task("events", total=count)}
 
-        def progress(phase: str, size: int) -> None:
+        def advanced(phase: str, size: int) -> None:
             if phase not in tasks:
                 tasks[phase] = shown.add_task(phase, total=None)
             shown.advance(tasks[phase], size)
 
         projection = Projection(database, CachedDirectory(TenantStore(database)))
-        return await Rebuild(database, projection, tenant=tenant, progress=progress).run(restart=restart)
+        return await Rebuild(database, projection, tenant=tenant, progress=advanced).run(restart=restart)

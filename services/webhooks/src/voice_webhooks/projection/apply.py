@@ -13,8 +13,18 @@ from voice_common.store.conversations import CONVERSATIONS, VERSION, conversatio
 from voice_common.store.envelope import session_of
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.state import CallState
+from voice_common.times import now_ms
 from voice_webhooks.projection.contributions import Contribution
-from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, RETIRED, Alias, Parked, figures_of
+from voice_webhooks.projection.documents import (
+    ALIASES,
+    DIRTY_HOURS,
+    PARKED,
+    RETIRED,
+    Alias,
+    Parked,
+    figures_of,
+    mark_document,
+)
 from voice_webhooks.projection.recompute import Recompute
 
 Key = tuple[str, str]
@@ -232,7 +242,7 @@ class Batch:
         )
         retiring = [{"_id": {"tenant": tenant, "stream": stream}} for tenant, stream in sorted(self._retiring)]
         await self._bulk(RETIRED, [_upsert(stream) for stream in retiring])
-        marks = [{"_id": {"tenant": tenant, "hour": hour, "batch": self._name}} for tenant, hour in sorted(dirty)]
+        marks = [mark_document(tenant, hour, self._name, at=now_ms()) for tenant, hour in sorted(dirty)]
         await self._bulk(DIRTY_HOURS, [_upsert(mark) for mark in marks])
 
     def _document_of(self, tenant: str, session: str, state: CallState, old: dict[str, Any] | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from voice_common.mongo import Database
 from voice_common.store.conversations import VERSION, create_conversation_indexes
 from voice_common.store.facts import Phase
 from voice_common.store.horizons import HORIZONS
+from voice_common.store.indexes import ensure_index
 from voice_common.store.state import CallState
 from voice_common.times import HOUR_MS
 
@@ -72,10 +73,15 @@ def figures_of(conversation: Mapping[str, Any] | None) -> tuple[object, ...] | N
     )
 
 
+def mark_document(tenant: str, hour: int, batch: object, *, at: int) -> dict[str, Any]:
+    """Give the mark that a batch puts on an hour whose figures it changes; `at` (ms) tells how long it waits."""
+    return {"_id": {"tenant": tenant, "hour": hour, "batch": batch}, "at": at}
+
+
 async def create_projection_indexes(database: Database) -> None:
     """Make the indexes that the projection and the look-up of ties read by; safe to repeat."""
     await create_conversation_indexes(database)
-    await database[ALIASES].create_index("_id.id", name="by_id")
-    await database[PARKED].create_index("version", name="by_version")
+    await ensure_index(database[ALIASES], "_id.id", name="by_id")
+    await ensure_index(database[PARKED], "version", name="by_version")
     for name in (HORIZONS, RETIRED):  # a transaction that makes a collection conflicts with its like
-        await database[name].create_index("_id")
+        await ensure_index(database[name], "_id", name="_id_")

@@ -1,0 +1,119 @@
+"""Spans of requests: one for each that comes in, one for each that goes out, tied by W3C's trace context.
+
+All of it is left out where traces are off: then a service is put together without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import TypeVar
+
+import aiohttp
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+from voice_common.telemetry.traces import TRACES
+from voice_common.web.observe import OPS_PATHS, TENANT, UNKNOWN, Observer, request_id_of
+
+_SPAN = web.RequestKey("span", Span)
+_PROPAGATOR = TraceContextTextMapPropagator()
+_METHODS = frozenset(hdrs.METH_ALL)
+_SERVER_ERROR = 500
+_ERROR = 400
+
+Request = TypeVar("Request", bound=web.BaseRequest)
+Handle = Callable[[Request], Awaitable[web.StreamResponse]]
+
+
+def traced(handle: Handle[web.BaseRequest]) -> Handle[web.BaseRequest]:
+    """Give `handle` within a span for each request; `handle` itself where traces are off."""
+    tracer = TRACES.tracer
+    if tracer is None:
+        return handle
+
+    async def handle_traced(request: web.BaseRequest) -> web.StreamResponse:
+        return await _within_span(tracer, request, handle)
+
+    return handle_traced
+
+
+@web.middleware
+async def trace_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Handle a request within a span, where nothing before the application made one."""
+    if TRACES.tracer is None or _SPAN in request:
+        return await handler(request)
+    return await _within_span(TRACES.tracer, request, handler)
+
+
+async def _within_span(tracer: Tracer, request: Request, handle: Handle[Request]) -> web.StreamResponse:
+    if request.path in OPS_PATHS:  # probes and scrapes would be most of all traces
+        return await handle(request)
+    method = request.method if request.method in _METHODS else "HTTP"
+    attributes = {"http.request.method": request.method, "url.path": request.path, "url.scheme": request.scheme}
+    context = _PROPAGATOR.extract(request.headers)
+    with tracer.start_as_current_span(method, context, SpanKind.SERVER, attributes) as span:
+        request[_SPAN] = span
+        return await handle(request)
+
+
+class TracedObserver(Observer):
+    """An observer that describes a request's span as well."""
+
+    def record(self, request: web.BaseRequest, route: str, method: str, status: int, started: float) -> None:
+        """Take note of a request that is over."""
+        super().record(request, route, method, status, started)
+        span = request.get(_SPAN)
+        if span is None:
+            return
+        span.set_attributes({"http.response.status_code": status, "voice.request_id": request_id_of(request)})
+        if route != UNKNOWN:
+            span.update_name(f"{method} {route}")
+            span.set_attribute("http.route", route)
+        if (tenant := request.get(TENANT)) is not None:
+            span.set_attribute("voice.tenant", tenant)
+        if status >= _SERVER_ERROR:
+            span.set_attribute("error.type", str(status))
+            span.set_status(StatusCode.ERROR)
+
+
+def client_traces() -> list[aiohttp.TraceConfig]:
+    """Give what a `ClientSession` needs to make a span of each request and to pass its context on; [] where off."""
+    tracer = TRACES.tracer
+    if tracer is None:
+        return []
+
+    async def start(_: aiohttp.ClientSession, state: SimpleNamespace, request: aiohttp.TraceRequestStartParams) -> None:
+        attributes: dict[str, AttributeValue] = {
+            "http.request.method": request.method,
+            "url.full": str(request.url.with_user(None)),
+            "server.address": request.url.host or "",
+            "server.port": request.url.port or 0,
+        }
+        state.span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
+        _PROPAGATOR.inject(request.headers, trace.set_span_in_context(state.span))
+
+    async def end(_: aiohttp.ClientSession, state: SimpleNamespace, request: aiohttp.TraceRequestEndParams) -> None:
+        status = request.response.status
+        state.span.set_attribute("http.response.status_code", status)
+        if status >= _ERROR:
+            state.span.set_attribute("error.type", str(status))
+            state.span.set_status(StatusCode.ERROR)
+        state.span.end()
+
+    async def fail(
+        _: aiohttp.ClientSession, state: SimpleNamespace, request: aiohttp.TraceRequestExceptionParams
+    ) -> None:
+        state.span.set_attribute("error.type", type(request.exception).__name__)
+        state.span.set_status(StatusCode.ERROR)
+        state.span.end()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_start.append(start)
+    config.on_request_end.append(end)
+    config.on_request_exception.append(fail)
+    return [config]

@@ -1,0 +1,13 @@
+"""The indexes that analytics reads by: of its own collections, and one of ``conversations``."""
+
+from __future__ import annotations
+
+from voice_analytics.rollups import create_rollup_indexes
+from voice_analytics.scan import create_scan_index
+from voice_common.mongo import Database
+
+
+async def make_indexes(database: Database) -> None:
+    """Make all of them; safe to repeat."""
+    await create_rollup_indexes(database)
+    await create_scan_index(database)

@@ -1,0 +1,41 @@
+"""What sharding by tenant and call, and Redis Cluster, ask of the keys."""
+
+from __future__ import annotations
+
+from e2e_factories import World, until
+from redis.crc import key_slot
+
+from voice_common.store.tenants import AreaName
+from voice_gateway import limiter, shared_level
+from voice_local.simulation.delivery import planned
+
+OF_A_TENANT = {"aliases", "conversations", "dirty_hours", "events", "parked", "retired", "rollups"}
+"""The collections that grow with calls: sharded by ``_id``, which begins with the tenant."""
+
+
+async def test_every_unique_index_begins_with_the_shard_key(world: World) -> None:
+    (customer,) = await world.customer()
+    calls = world.calls_of(customer, count=20)
+    await world.send(planned(calls))
+
+    async def projected() -> bool:
+        return await world.database["rollups"].find_one() is not None
+
+    await until(projected)
+    seen = set(await world.database.list_collection_names())
+    assert seen >= {"aliases", "conversations", "events", "rollups"}
+    for name in sorted(seen):
+        indexes = await world.database[name].index_information()
+        unique = [index for index, about in indexes.items() if about.get("unique")]
+        assert unique == [], f"{name}: uniqueness is _id's alone, which is the shard key"
+        if name in OF_A_TENANT:
+            async for document in world.database[name].find({}, {"_id": 1}).limit(5):
+                assert next(iter(document["_id"])) == "tenant", f"{name}: {document['_id']}"
+
+
+def test_the_keys_of_one_script_share_a_slot_of_redis_cluster() -> None:
+    for tenant in ("acme", "t-1.x_y", "203.0.113.9"):
+        window = {limiter.window_key(tenant, area) for area in (*AreaName, "failures")}
+        assert len({key_slot(key) for key in (*window, limiter.refreshed_key(tenant))}) == 1
+    entries = {shared_level._name(key) for key in ("acme:1:overview?", "other:2:timeline?", "index", "sizes", "bytes")}
+    assert len({key_slot(key) for key in (*entries, shared_level._turn("acme:1:overview?"))}) == 1
