@@ -106,6 +106,18 @@ class DataDir:
             raise DataDirError(f"{file} is damaged; remove it, and a new one is made") from error
         return keys
 
+    def store_passwords(self) -> dict[str, str]:
+        """Give the passwords of the store's users, made at the first call; raise `DataDirError` where damaged."""
+        from voice_local.store_users import new_passwords  # noqa: PLC0415 - only a stack with passwords needs it
+
+        file = self.path / "store-users.json"
+        if not file.exists():
+            _write(file, json.dumps(new_passwords()))
+        try:
+            return {user: str(password) for user, password in _read(file).items()}
+        except ValueError as error:
+            raise DataDirError(f"{file} is damaged; the passwords in it can't be made again") from error
+
     def write_stack(self, stack: Mapping[str, object]) -> None:
         """Replace ``stack.json`` atomically."""
         _write(self.stack_file, json.dumps(stack, indent=2))

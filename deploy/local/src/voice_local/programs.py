@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 
 import aiohttp
@@ -15,6 +16,7 @@ from voice_local.binaries import MissingBinaryError
 from voice_local.children import Nursery, spawn
 from voice_local.datadir import DataDir, Keys
 from voice_local.servers import mongod_command, mongod_serves, redis_command, redis_serves
+from voice_local.store_users import ADMIN, StoreUsers
 from voice_local.unit import Program
 
 INTERNAL = ("webhooks", "recordings", "analytics")
@@ -38,6 +40,12 @@ class Plan:
     workers: int
     mongo_url: str
     redis_url: str
+    users: StoreUsers | None = None
+    """Set where the stack's own MongoDB authenticates."""
+
+    def store_url(self, program: str) -> str:
+        """Give the URL by which a program comes to MongoDB."""
+        return self.mongo_url if self.users is None else self.users.url(self.ports["mongod"], program)
 
     def url(self, name: str) -> str:
         """Give the URL of a service, or of the gateway's internal port as ``gateway-metrics``."""
@@ -48,11 +56,13 @@ class Plan:
         return self.port if name == "gateway" else self.ports[name]
 
 
-def mongod_program(directory: DataDir, port: int) -> Program:
+def mongod_program(directory: DataDir, port: int, users: StoreUsers | None) -> Program:
     """Give the program of the stack's own MongoDB; raise `MissingBinaryError`."""
     data = directory.path / "mongo"
     data.mkdir(exist_ok=True)
-    return _store(directory, "mongod", mongod_command(data, port), port, mongod_serves)
+    command = mongod_command(data, port, authenticates=users is not None)
+    password = None if users is None else users.passwords[ADMIN]
+    return _store(directory, "mongod", command, port, partial(mongod_serves, password=password))
 
 
 def redis_program(directory: DataDir, port: int) -> Program:
@@ -86,7 +96,7 @@ def _service(
     script, log, port = f"voice-{name}", plan.directory.logs / f"{name}.log", plan.port_of(name)
     if not entry_points(group="console_scripts", name=script):
         raise MissingBinaryError(f"{script} is not installed for {sys.executable}; install it with: make setup")
-    environment = _environment(plan, VOICE_PORT=str(port), **told)
+    environment = _environment(plan, VOICE_PORT=str(port), VOICE_MONGO_URL=plan.store_url(name), **told)
     return Program(
         name,
         lambda: nursery.fork(script, environment, log),
@@ -112,7 +122,6 @@ def _environment(plan: Plan, **told: str) -> dict[str, str]:
         "VOICE_HOST": "127.0.0.1",
         "VOICE_WORKERS": str(plan.workers),
         "VOICE_DRAIN_SECONDS": _DRAIN_SECONDS,
-        "VOICE_MONGO_URL": plan.mongo_url,
         "VOICE_IDENTITY_PUBLIC_KEYS": plan.keys.identity_public,
         "TMPDIR": str(plan.directory.scratch),
         **told,

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pymongo
@@ -15,10 +16,11 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from voice_local.binaries import mongod, redis_server
 from voice_local.process import bound_to_parent, free_port
+from voice_local.store_users import ADMIN, admin_url, key_file, make_admin
 
 __all__ = ["Server", "ServerError", "free_port", "start_mongod", "start_redis"]
 
-_ALREADY_INITIALISED = 23
+_UNAUTHORIZED, _ALREADY_INITIALISED = 13, 23
 
 
 class ServerError(Exception):
@@ -54,13 +56,17 @@ def redis_url(port: int) -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def mongod_command(data: Path, port: int, *, cache_gb: float = 0.5) -> list[str]:
-    """Give the command of a mongod that keeps its data in `data`; raise `MissingBinaryError`."""
+def mongod_command(data: Path, port: int, *, cache_gb: float = 0.5, authenticates: bool = False) -> list[str]:
+    """Give the command of a mongod that keeps its data in `data`; raise `MissingBinaryError`.
+
+    Where it `authenticates`, the key that a replica set's members need for it is made beside the data.
+    """
     return [
         mongod(), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1", "--replSet", "rs0",
         "--wiredTigerCacheSizeGB", str(cache_gb), "--oplogSize", "256", "--nounixsocket", "--quiet",
         "--setParameter", "diagnosticDataCollectionEnabled=false",
         "--setParameter", "transactionLifetimeLimitSeconds=5",
+        *(["--keyFile", str(key_file(data)), "--auth"] if authenticates else []),
     ]  # fmt: skip
 
 
@@ -72,18 +78,36 @@ def redis_command(data: Path, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def mongod_serves(port: int) -> bool:
-    """Make the mongod on a port a replica set of one where it is none yet; tell whether it is primary."""
+def mongod_serves(port: int, password: str | None = None) -> bool:
+    """Make the mongod on a port a replica set of one where it is none yet; tell whether it is primary.
+
+    Where it authenticates, `password` is that of the user `ADMIN`, who is made with it where nobody is there yet.
+    """
     url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
-    with pymongo.MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=100) as client:
-        try:
-            hello = client.admin.command("hello")
-            if hello.get("me") != f"127.0.0.1:{port}":
-                _initiate(client, port)
-                hello = client.admin.command("hello")
-            return bool(hello["isWritablePrimary"])
-        except PyMongoError:
-            return False
+    try:
+        with pymongo.MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=100) as client:
+            try:
+                is_primary = _is_primary(client, port)
+            except OperationFailure as error:
+                if error.code != _UNAUTHORIZED or password is None:
+                    raise
+                with pymongo.MongoClient[dict[str, object]](
+                    url, username=ADMIN, password=password, serverSelectionTimeoutMS=100
+                ) as known:
+                    is_primary = _is_primary(known, port)
+            if is_primary and password is not None:
+                make_admin(client, password)
+            return is_primary
+    except PyMongoError:
+        return False
+
+
+def _is_primary(client: pymongo.MongoClient[dict[str, object]], port: int) -> bool:
+    hello = client.admin.command("hello")
+    if hello.get("me") != f"127.0.0.1:{port}":
+        _initiate(client, port)
+        hello = client.admin.command("hello")
+    return bool(hello["isWritablePrimary"])
 
 
 def redis_serves(port: int) -> bool:
@@ -96,14 +120,19 @@ def redis_serves(port: int) -> bool:
         return False
 
 
-def start_mongod(data: Path, *, port: int | None = None, cache_gb: float = 0.5, seconds: float = 30.0) -> Server:
-    """Start mongod on `data` as the replica set ``rs0`` of one node; return when it is primary."""
+def start_mongod(
+    data: Path, *, port: int | None = None, cache_gb: float = 0.5, seconds: float = 30.0, password: str | None = None
+) -> Server:
+    """Start mongod on `data` as the replica set ``rs0`` of one node; return when it is primary.
+
+    With a `password` it authenticates, and its URL is that of the user `ADMIN`, who may do everything.
+    """
     data.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    command = mongod_command(data, port, cache_gb=cache_gb)
-    return _started(
-        Server(mongo_url(port), _spawn(command, data.parent / "mongod.log"), port), mongod_serves, data, seconds
-    )
+    command = mongod_command(data, port, cache_gb=cache_gb, authenticates=password is not None)
+    url = mongo_url(port) if password is None else admin_url(port, password)
+    serves = partial(mongod_serves, password=password)
+    return _started(Server(url, _spawn(command, data.parent / "mongod.log"), port), serves, data, seconds)
 
 
 def start_redis(data: Path, *, port: int | None = None, seconds: float = 10.0) -> Server:

@@ -12,6 +12,7 @@ import click
 import pymongo
 from pymongo.errors import PyMongoError
 
+from voice_common.settings import StoreSettings, load
 from voice_local.children import Nursery
 from voice_local.datadir import DataDir
 from voice_local.programs import (
@@ -23,6 +24,7 @@ from voice_local.programs import (
     service_programs,
 )
 from voice_local.servers import mongo_url, redis_url
+from voice_local.store_users import StoreUsers
 from voice_local.unit import Program, StartError, Unit
 
 _GATEWAY_STOPS = 7.0
@@ -34,19 +36,24 @@ _LOGS_CHECKED = 10.0
 class Stack:
     """All processes of one local stack; `stack.json` tells of them while they serve."""
 
-    def __init__(self, directory: DataDir, nursery: Nursery, *, port: int, workers: int) -> None:
+    def __init__(self, directory: DataDir, nursery: Nursery, *, port: int, workers: int, auth: bool) -> None:
         ports = directory.ports(PORT_NAMES)
         self._directory = directory
         self._own_mongo = "VOICE_MONGO_URL" not in os.environ
         self._own_redis = "VOICE_REDIS_URL" not in os.environ
+        users = None
+        if auth and self._own_mongo:
+            users = StoreUsers(directory.store_passwords(), load(StoreSettings).mongo_database)
+        own_url = mongo_url(ports["mongod"]) if users is None else users.url(ports["mongod"])
         self.plan = Plan(
             directory,
             directory.keys(),
             ports,
             port,
             workers,
-            mongo_url(ports["mongod"]) if self._own_mongo else os.environ["VOICE_MONGO_URL"],
+            own_url if self._own_mongo else os.environ["VOICE_MONGO_URL"],
             redis_url(ports["redis"]) if self._own_redis else os.environ["VOICE_REDIS_URL"],
+            users,
         )
         self._units: dict[str, Unit] = {}
         self._nursery = nursery
@@ -65,12 +72,17 @@ class Stack:
         services = service_programs(self.plan, self._nursery, self._session)
         stores = []
         if self._own_mongo:
-            stores.append(mongod_program(self._directory, self.plan.ports["mongod"]))
+            stores.append(mongod_program(self._directory, self.plan.ports["mongod"], self.plan.users))
         else:
             await asyncio.to_thread(_check_mongo, self.plan.mongo_url)
         if self._own_redis:
             stores.append(redis_program(self._directory, self.plan.ports["redis"]))
         await self._start(stores)
+        if self.plan.users is not None:
+            try:
+                await self.plan.users.make(self.plan.ports["mongod"])
+            except PyMongoError as error:
+                raise StartError(f"MongoDB's users could not be made: {type(error).__name__}") from error
         await self._start(services)
         self._serves = True
         self._write()

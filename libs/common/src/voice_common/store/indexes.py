@@ -31,7 +31,7 @@ async def ensure_index(
     Where this user may not make indexes, one that is there already is enough; raises `OperationFailure` without it.
     """
     try:
-        await collection.create_index(keys, name=name, **options)
+        await collection.create_index(keys, name=name, **options)  # type: ignore[arg-type] # options of an index, none of them a session
     except OperationFailure as error:
         if error.code != UNAUTHORIZED:
             raise
