@@ -30,8 +30,11 @@ _PORT_RELEASED = 2.0
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Worker processes of each service."
 )
+@click.option(
+    "--auth", is_flag=True, help="Have MongoDB ask for passwords: a user for each service, with its rights alone."
+)
 @common_options
-def up(*, port: int, demo: bool, workers: int, as_json: bool, data_dir: Path | None) -> None:
+def up(*, port: int, demo: bool, workers: int, auth: bool, as_json: bool, data_dir: Path | None) -> None:
     """Start the whole system on this machine; Ctrl-C stops it.
 
     MongoDB and Redis are started too, unless VOICE_MONGO_URL or VOICE_REDIS_URL name others. Data, keys and logs
@@ -47,7 +50,7 @@ def up(*, port: int, demo: bool, workers: int, as_json: bool, data_dir: Path | N
     try:
         with directory.held():
             _check_port(port)
-            asyncio.run(_run(directory, stopped, port=port, workers=workers, demo=demo, as_json=as_json))
+            asyncio.run(_run(directory, stopped, port=port, workers=workers, auth=auth, demo=demo, as_json=as_json))
     except (DataDirError, MissingBinaryError, StartError) as error:
         raise CommandError(str(error)) from error
 
@@ -74,12 +77,14 @@ class _Stopped:
             self._loop.call_soon_threadsafe(self._event.set)
 
 
-async def _run(directory: DataDir, stopped: _Stopped, *, port: int, workers: int, demo: bool, as_json: bool) -> None:
+async def _run(
+    directory: DataDir, stopped: _Stopped, *, port: int, workers: int, auth: bool, demo: bool, as_json: bool
+) -> None:
     nursery = Nursery(directory.logs / "nursery.log")
     await nursery.start()
     from voice_local.stack import Stack  # noqa: PLC0415 - what takes long is imported while the nursery imports too
 
-    stack = Stack(directory, nursery, port=port, workers=workers)
+    stack = Stack(directory, nursery, port=port, workers=workers, auth=auth)
     work = asyncio.create_task(_serve(stack, directory, demo=demo, as_json=as_json))
     asked = asyncio.create_task(stopped.wait())
     try:
