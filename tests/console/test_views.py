@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def test_the_overview_shows_each_figure_beside_that_of_the_period_before(
         ("Tool success", "tool_call_success_rate"),
     ):
         assert f"{round(now[key] * 1000) / 10:g}%" in card(label)
-        assert f"{round(before[key] * 1000) / 10:g}% previous 5 days" in card(label)
+        assert f"{math.floor(before[key] * 1000 + 0.5) / 10:g}% previous 5 days" in card(label)
     assert f"{round(now['avg_duration_seconds']) % 60:d}s" in card("Average duration").replace(" 0", " ")
     heard = page.locator(".kpi .kpi-before .sr").first.text_content() or ""
     assert heard.endswith(f"previous 5 days: {before['total_calls']}.")

@@ -52,7 +52,7 @@ async def test_every_command_of_the_tutorial_works(stack: RunningStack, tmp_path
             PATH=f"{Path(VOICE).parent}:{os.environ['PATH']}",
         )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
-    assert "60 calls, " in ran.stdout
+    assert re.search(r"^\d+ calls, \d+ completed$", ran.stdout, re.MULTILINE)
     assert "asked again: 304" in ran.stdout
     assert telnyx.applications[APPLICATION]["webhook_event_url"].startswith("https://voice.example.com/api/")
 

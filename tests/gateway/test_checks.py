@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,11 @@ async def test_a_gateway_that_runs_has_nothing_to_complain_of(
     gateway: Gateway, voice: Voice, database: Database
 ) -> None:
     assert gateway
+    # The gateway makes its index beside its start.
+    deadline = time.monotonic() + 10
+    while "by_tenant" not in await database["api_tokens"].index_information():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
     checks = await found(voice, exit_code=0)
     assert {checks[name][0] for name in ("settings of gateway", "indexes of gateway", "Redis", "Redis clock")} == {"ok"}
     assert checks["Redis eviction"] == ("ok", "nothing is evicted (noeviction); the cache keeps to its own share")
