@@ -27,7 +27,6 @@ OURS, THEIRS = Mark(1), Mark(2)
 OVERVIEW = "/api/voice/analytics/overview"
 
 
-@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_minute_of_faults_loses_nothing_shows_nothing_foreign_and_ends_with_exact_figures() -> None:
     command = [sys.executable, "-m", "soak", "--seconds", "40", "--seed", "7"]
