@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from voice_common.times import HOUR_MS
 from voice_local.servers import Server
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.projection.documents import create_projection_indexes
 from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.take_over import TakeOver
 from voice_webhooks.workers import Registration, WorkerStore
@@ -225,26 +223,36 @@ async def test_an_insert_that_lands_after_the_take_over_is_projected_too(databas
     assert [found["_id"]["session"] for found in await conversations(database)] == ["s1", "s2"]
 
 
-async def test_more_events_than_are_held_in_memory_are_read_back_from_the_store(
+async def test_what_is_more_than_memory_holds_is_left_to_the_take_over_and_newer_events_go_first(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from voice_webhooks import projector as module  # noqa: PLC0415
-
-    monkeypatch.setattr(module, "_HELD_EVENTS", 3)
-    workers = WorkerStore(database)
+    monkeypatch.setattr("voice_webhooks.projector._HELD_EVENTS", 3)
+    workers, order = WorkerStore(database), list[str]()
+    projection = Projection(database, await living(database))
     registration = Registration(workers)
-    await registration.renew(0)
-    projector = Projector(Projection(database, await living(database)), EventStore(database), workers, registration)
-    events = [stored(event("call.initiated", call_session_id=f"s{number:02}")) for number in range(20)]
-    random.Random(7).shuffle(events)  # noqa: S311 - an order, no secret
-    await leave_behind(database, registration.id, *events)
-    for start in range(0, 20, 2):
-        projector.committed(registration.id, [(start + 1, events[start]), (start + 2, events[start + 1])])
+    project = projection.project
+
+    async def noted(events: Sequence[StoredEvent]) -> None:
+        await project(events)
+        order.extend(one.event for one in events)
+
+    monkeypatch.setattr(projection, "project", noted)
+    projector = Projector(projection, EventStore(database), workers, registration)
+    events = [stored(event("call.initiated", id=f"e{number}", call_session_id=f"s{number}")) for number in range(10)]
+    for pair in range(0, 10, 2):
+        await registration.renew(0)
+        first = registration.next_numbers(2)
+        await leave_behind(database, registration.id, *events[pair : pair + 2], first=first)
+        projector.committed(registration.id, list(enumerate(events[pair : pair + 2], start=first)))
     projector.start()
+
+    async def all_there() -> bool:
+        return len(await conversations(database)) == len(events)
+
+    await until(all_there)
     await projector.drain()
-    assert len(await conversations(database)) == 20
-    assert projector.checkpoint == 20
-    await create_projection_indexes(database)
+    assert order[:2] == ["e8", "e9"], "what came last was in memory"
+    assert sorted(order) == sorted(one.event for one in events), "each was projected once"
 
 
 async def test_nothing_is_projected_for_a_tenant_that_was_deleted(database: Database) -> None:

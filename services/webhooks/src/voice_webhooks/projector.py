@@ -119,8 +119,9 @@ def _is_passing(error: Exception) -> bool:
 class Projector:
     """One worker's projector: its own events as they are committed, and what ended workers left.
 
-    The checkpoint is the highest number below which all of this worker's events are projected. What would be too
-    much to hold in memory is read back from the store when its turn comes.
+    The checkpoint is the highest number below which all of this worker's events are projected. Where more waits than
+    memory may hold, this worker goes on under a new id and its remainder is an ended worker's, projected from the
+    newest back: what comes in now is exact soon, however much waits.
     """
 
     def __init__(
@@ -128,12 +129,9 @@ class Projector:
     ) -> None:
         self._projection = projection
         self._ended = TakeOver(projection.project, events, workers)
-        self._events = events
         self._workers = workers
         self._registration = registration
         self._pending: deque[Pending] = deque()
-        self._spilled_from: dict[str, int] = {}
-        self._spilled_to: dict[str, int] = {}
         self._checkpoints: dict[str, int] = {}
         self._arrived = asyncio.Event()
         self._closing = False
@@ -143,12 +141,13 @@ class Projector:
         """Take note of events that are durable now."""
         if not events:
             return
-        if worker in self._spilled_to or len(self._pending) + len(events) > _HELD_EVENTS:
-            self._spilled_from.setdefault(worker, events[0][0] - 1)
-            self._spilled_to[worker] = events[-1][0]
-        else:
-            now = time.monotonic()
-            self._pending.extend((worker, numbered, now) for numbered in events)
+        if len(self._pending) + len(events) > _HELD_EVENTS:
+            _log.warning("projection is behind: what waits is left to the take-over", events=len(self._pending))
+            self._pending.clear()  # all of it is of ids that are retired, this one included
+            self._registration.retire()
+            return
+        now = time.monotonic()
+        self._pending.extend((worker, numbered, now) for numbered in events)
         self._arrived.set()
 
     @property
@@ -167,6 +166,7 @@ class Projector:
         own, keeper = self._tasks
         await own
         await end([keeper])
+        await self._give_up_retired()
         if self._registration.id and self._registration.is_certain:
             await self._workers.forget(self._registration.id)
 
@@ -174,7 +174,7 @@ class Projector:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._pending or self._spilled_to:
+            while self._pending:
                 try:
                     await self._step()
                 except (PyMongoError, NewerVersionError) as error:
@@ -186,31 +186,20 @@ class Projector:
                 return
 
     async def _step(self) -> None:
-        if not self._pending:
-            await self._read_back()
-            return
         batch = list(itertools.islice(self._pending, _BATCH_EVENTS))
         with TRACES.batch("projection", (event.origin for _, (_, event), _ in batch)):
             await self._projection.project([event for _, (_, event), _ in batch])
         now = time.monotonic()
-        for worker, (seq, _), since in batch:
-            self._pending.popleft()
+        for entry in batch:
+            worker, (seq, _), since = entry
+            if self._pending and self._pending[0] is entry:  # else it was left to the take-over meanwhile
+                self._pending.popleft()
             self._checkpoints[worker] = seq
             TALLY.observe(DELAY_SECONDS, now - since)
 
-    async def _read_back(self) -> None:
-        worker = next(iter(self._spilled_to))
-        after, up_to = self._spilled_from[worker], self._spilled_to[worker]
-        found = await self._events.of_worker(worker, after=after, up_to=up_to, limit=_BATCH_EVENTS)
-        origin = time.monotonic() - now_ms() / 1000
-        self._pending.extend((worker, numbered, origin + numbered[1].received_at / 1000) for numbered in found)
-        if not found or found[-1][0] >= self._spilled_to[worker]:
-            del self._spilled_from[worker], self._spilled_to[worker]
-        else:
-            self._spilled_from[worker] = found[-1][0]
-
     def _measure(self) -> None:
-        LAG_SECONDS.set(max(0.0, time.monotonic() - self._pending[0][2]) if self._pending else 0.0)
+        own = time.monotonic() - self._pending[0][2] if self._pending else 0.0
+        LAG_SECONDS.set(max(0.0, own, self._ended.lag_seconds()))
 
     async def _keep(self) -> None:
         while True:
@@ -221,6 +210,7 @@ class Projector:
                 unfinished = await self._ended.step(self._renew)
             except (PyMongoError, NewerVersionError) as error:
                 _log.warning("lease not renewed or nothing taken over", error=repr(error))
+            self._measure()
             await asyncio.sleep(0 if unfinished else RENEWAL_SECONDS)
 
     async def _renew(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from voice_common.faults import reach
 from voice_common.store.events import EventStore, StoredEvent
 from voice_common.telemetry.traces import TRACES
+from voice_common.times import now_ms
 from voice_webhooks.telemetry import TAKEN_OVER
 from voice_webhooks.workers import Ended, WorkerStore
 
@@ -19,8 +20,12 @@ _SETTLED_LOOK_SECONDS = 30.0
 
 @dataclass(slots=True)
 class _Pass:
-    """How far the way back through a worker's events has come: all from number `before` on are projected."""
+    """How far the way back through a worker's events has come: all from number `before` on are projected.
 
+    `oldest` is when the one that is projected last was received, in milliseconds.
+    """
+
+    oldest: int
     before: int | None = None
     projected: int = 0
 
@@ -40,6 +45,11 @@ class TakeOver:
         self._workers = workers
         self._passes: dict[str, _Pass] = {}
         self._looks: dict[str, tuple[float, float]] = {}
+
+    def lag_seconds(self) -> float:
+        """Give the age of the oldest event that is being taken over; 0 without any."""
+        oldest = min((one.oldest for one in self._passes.values()), default=None)
+        return 0.0 if oldest is None else (now_ms() - oldest) / 1000
 
     async def step(self, renewed: Callable[[], Awaitable[None]]) -> bool:
         """Project a batch of each ended worker; tell whether there is more. `renewed` is awaited after each batch."""
@@ -69,7 +79,8 @@ class TakeOver:
             count = await self._events.count_of_worker(ended.id, after=ended.checkpoint)
             if count == ended.seen or not await self._workers.claim(ended):
                 return False
-            current = self._passes[ended.id] = _Pass()
+            oldest = await self._events.of_worker(ended.id, after=ended.checkpoint, limit=1)
+            current = self._passes[ended.id] = _Pass(oldest[0][1].received_at if oldest else now_ms())
         found = await self._events.newest_of_worker(
             ended.id, after=ended.checkpoint, before=current.before, limit=_BATCH_EVENTS
         )
