@@ -123,11 +123,19 @@ class PacedLoad:
     """Sends requests at a steady rate, whatever the server does: what it can't take yet waits here.
 
     `acknowledged` is called with each request's number once it is answered with 200; another answer sends it again.
-    `acks` are the seconds from when a request was due to its 200.
+    `finished` makes of a prepared request what is sent. `acks` are the seconds from when a request was due to its 200.
     """
 
-    def __init__(self, port: int, *, connections: int, acknowledged: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        connections: int,
+        acknowledged: Callable[[int], None],
+        finished: Callable[[bytes], bytes] = bytes,
+    ) -> None:
         self._port = port
+        self._finished = finished
         self._connections = connections
         self._acknowledged = acknowledged
         self._waiting: deque[tuple[int, bytes]] = deque()
@@ -136,8 +144,11 @@ class PacedLoad:
         self.acks: list[float] = []
         self.refused = 0
 
-    async def run(self, requests: list[bytes], rate: float) -> float:
-        """Send all requests, `rate` a second; give the seconds until the last was acknowledged."""
+    async def run(self, requests: list[bytes], rate: float, *, seconds: float) -> float:
+        """Send all requests, `rate` a second; give the seconds until the last was acknowledged.
+
+        Raises `TimeoutError` where that takes longer than `seconds`.
+        """
         loop = asyncio.get_running_loop()
         for _ in range(self._connections):
             _, client = await loop.create_connection(lambda: _Paced(self._answered), "127.0.0.1", self._port)
@@ -151,6 +162,8 @@ class PacedLoad:
                 self._waiting.append((number, requests[number]))
                 sent = number + 1
             self._dispatch()
+            if now - started > seconds:
+                raise TimeoutError(f"{len(self.acks)} of {len(requests)} requests were acknowledged in {seconds} s")
             await asyncio.sleep(_TICK)
         elapsed = time.perf_counter() - started
         for client in clients:
@@ -162,7 +175,7 @@ class PacedLoad:
         while self._waiting and self._free:
             client = self._free.pop()
             client.request = self._waiting.popleft()
-            client.send(client.request[1])
+            client.send(self._finished(client.request[1]))
 
     def _answered(self, client: _Paced, _latency: float, status: int) -> None:
         self._free.append(client)

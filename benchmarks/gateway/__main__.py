@@ -11,7 +11,6 @@ table shows both, and how busy the server's core was.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import statistics
@@ -79,7 +78,7 @@ def paced_p99(target: Target, port: int, rate: float) -> float:
     """Send a target's request to a port at a steady rate; give the p99 from when each was due, in milliseconds."""
     load = PacedLoad(port, connections=FULL, acknowledged=lambda _number: None)
     requests = [target.request] * int(rate * PACED_SECONDS)
-    uvloop.run(asyncio.wait_for(load.run(requests, rate), 10 * PACED_SECONDS + 30))
+    uvloop.run(load.run(requests, rate, seconds=10 * PACED_SECONDS + 30))
     if load.refused:
         raise RuntimeError(f"{load.refused} of the paced requests were refused")
     return float(statistics.quantiles(load.acks, n=100)[98]) * 1000
