@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
 import pymongo
 import pytest
@@ -16,7 +17,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from voice_common.mongo import Database, Session, connect, in_transaction, is_passing, ping
+from voice_common.mongo import Client, Database, Session, connect, in_transaction, is_passing, ping
 from voice_local.servers import free_port
 
 
@@ -81,6 +82,18 @@ async def test_another_bulk_error_is_raised_at_once(database: Database) -> None:
     assert not isinstance(refused.value, DuplicateKeyError)
 
 
+@pytest.fixture
+async def _transactions_that_nobody_ends_live_a_second(mongo_client: Client) -> AsyncIterator[None]:
+    async def limit(seconds: int) -> int:
+        told = await mongo_client.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": seconds})
+        return int(told["was"])
+
+    before = await limit(1)
+    yield
+    await limit(before)
+
+
+@pytest.mark.usefixtures("_transactions_that_nobody_ends_live_a_second")
 async def test_a_transaction_that_never_wins_ends_in_its_time(database: Database) -> None:
     things = database["things"]
     await things.insert_one({"_id": "a", "n": 0})
@@ -96,7 +109,8 @@ async def test_a_transaction_that_never_wins_ends_in_its_time(database: Database
     assert time.monotonic() - started < 5
     with pymongo.timeout(20):  # what it held is free at last: the server ends a transaction that nobody goes on with
         await things.update_one({"_id": "a"}, {"$set": {"n": -1}})
-    assert await things.find_one({"_id": "a"}) == {"_id": "a", "n": -1}
+        assert await things.find_one({"_id": "a"}) == {"_id": "a", "n": -1}
+        await things.drop()  # which waits for a transaction that has only read, too
 
 
 async def test_an_operation_on_a_store_that_is_down_ends_in_time() -> None:

@@ -56,7 +56,7 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def _until(session: aiohttp.ClientSession, url: str, *, answers: bool) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while await _answers(session, url) is not answers:
         assert time.monotonic() < deadline, "the service did not get there in time"
         await asyncio.sleep(0.05)

@@ -208,7 +208,13 @@ async def test_schemathesis_finds_nothing_that_differs_from_the_document(
     world: World, document: dict[str, Any], tmp_path: Path
 ) -> None:
     (customer,) = await world.customer(limits=dict.fromkeys(AreaName, 1_000_000))
-    await world.send(planned(world.calls_of(customer, count=5)))
+    calls = world.calls_of(customer, count=5)
+    await world.send(planned(calls))
+
+    async def shown() -> bool:
+        return bool((await world.get("/api/conversations", customer)).body["total"] == len(calls))
+
+    await until(shown)
     run = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
         *("run", f"{world.stack.base_url}/api/openapi.json", "--checks", "all"),

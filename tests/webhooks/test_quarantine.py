@@ -96,6 +96,7 @@ async def test_one_look_goes_on_past_what_nobody_claims(
     from voice_webhooks import release  # noqa: PLC0415
 
     monkeypatch.setattr(release, "_CHUNK", 2)
+    monkeypatch.setattr(release, "_LOOK_AT_MOST_SECONDS", 60.0)
     key, quarantine, directory = Signer().public_key, Quarantine(database), CachedDirectory(tenants)
     for number in range(9):
         body = body_of(event("call.initiated", connection_id=f"9{number:03}", call_session_id=f"s{number}"))
