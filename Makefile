@@ -72,7 +72,7 @@ $(CHECKOV): .ci/checkov.lock | $(INSTALLED)
 	  && touch $@ || echo "checkov can't be installed: the manifests are tested without it" >&2
 
 test: $(INSTALLED) $(CHECKOV) console ## Run all tests on a real MongoDB and a real Redis
-	@$(BIN)/pytest -m "not soak" --numprocesses=2 --dist=loadfile $(ARGS)
+	@$(BIN)/pytest -m "not soak" --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(INSTALLED) ## Survive faults for DURATION=1200 seconds by SEED=7, and say what
 	@cd tests && exec ../$(BIN)/python -m soak --seconds $(DURATION) --seed $(SEED) $(ARGS)

@@ -7,9 +7,19 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from distribution import Distribution, place_of
+from xdist.remote import Producer
 
 from voice_common.mongo import Client, Database, connect
 from voice_local.servers import Server, start_mongod, start_redis
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: place_of(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Distribution | None:
+    return Distribution(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

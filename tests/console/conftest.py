@@ -1,4 +1,4 @@
-"""One stack, one tenant with calls and a Chromium for each module of tests; a page of its own for each."""
+"""One stack, one tenant with calls and one Chromium for all tests of this folder; a page of its own for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     assert chromium
     running = start_stack(tmp_path_factory.mktemp("console") / "data", free_port(), "--no-demo")
@@ -41,14 +41,14 @@ def stack(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def office(stack: RunningStack) -> Office:
     return open_office(stack, calls=90)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Run a Chromium for a module: as long as Playwright does, no asynchronous test can run in this process."""
+    """Run a Chromium for this folder: as long as Playwright does, no asynchronous test can run in this process."""
     with storage(tmp_path_factory.mktemp("storage")) as port, sync_playwright() as driver:
         # The hosts of simulated recordings are ours here; the certificate is nobody's.
         flags = [f"--host-resolver-rules=MAP *.example.com:443 127.0.0.1:{port}", "--mute-audio"]

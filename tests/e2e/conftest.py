@@ -1,4 +1,4 @@
-"""One running stack for all end-to-end tests; each test makes tenants of its own."""
+"""One running stack for all end-to-end tests, stopped when they are over; each test makes tenants of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from e2e_factories import TRUSTING, RunningStack, World, open_database, start_st
 from voice_local.servers import free_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     running = start_stack(
         tmp_path_factory.mktemp("stack") / "data", free_port(), "--no-demo", "--workers", "2", environment=TRUSTING

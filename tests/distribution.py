@@ -1,0 +1,24 @@
+"""Which worker of pytest-xdist runs which tests, and when: a file at a time, and all that share a stack together."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+_SHARE_A_STACK = ("tests/console/", "tests/e2e/")
+_STACKS_OF_THEIR_OWN = ("test_least_privilege.py", "test_lifecycle.py", "test_simulation.py", "test_traces.py")
+_FIRST = ("tests/chaos/test_histories.py", "tests/console/", "tests/e2e/", "tests/chaos/", "tests/deploy/")
+
+
+class Distribution(LoadScopeScheduling):
+    """Hands out files in the order in which they were collected; those that share a stack are one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file.endswith(_STACKS_OF_THEIR_OWN):
+            return file
+        return next((folder for folder in _SHARE_A_STACK if file.startswith(folder)), file)
+
+
+def place_of(nodeid: str) -> int:
+    """Give a sort key: what takes long comes first, so that no worker is alone with it at the end."""
+    return next((place for place, start in enumerate(_FIRST) if nodeid.startswith(start)), len(_FIRST))
