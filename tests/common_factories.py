@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -32,7 +33,8 @@ async def application() -> web.Application:
     return app
 
 
-async def _slow(_request: web.Request) -> web.Response:
+async def _slow(request: web.Request) -> web.Response:
+    Path(request.query["begun"]).touch()
     await asyncio.sleep(0.5)
     return json_response({"slow": True})
 

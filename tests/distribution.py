@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdist.scheduler import LoadScopeScheduling
 
 _SHARE_A_STACK = ("tests/console/", "tests/e2e/")
-_STACKS_OF_THEIR_OWN = ("test_least_privilege.py", "test_lifecycle.py", "test_simulation.py", "test_traces.py")
+_ON_THEIR_OWN = ("least_privilege.py", "lifecycle.py", "simulation.py", "traces.py", "units.py", "whole_path.py")
 _FIRST = ("tests/chaos/test_histories.py", "tests/console/", "tests/e2e/", "tests/chaos/", "tests/deploy/")
 
 
@@ -14,7 +14,7 @@ class Distribution(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if file.endswith(_STACKS_OF_THEIR_OWN):
+        if file.endswith(_ON_THEIR_OWN):
             return file
         return next((folder for folder in _SHARE_A_STACK if file.startswith(folder)), file)
 

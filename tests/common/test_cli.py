@@ -160,7 +160,7 @@ async def test_what_is_wrong_is_one_sentence_and_an_exit_code(
 async def test_a_store_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voice_common.cli.store._STORE_SECONDS", 0.2)
     voice = Voice({"VOICE_MONGO_URL": "mongodb://127.0.0.1:1/?replicaSet=rs0"})
-    said = await voice.refused("tenant", "list")
+    said = await voice.refused("events", "quarantine")
     assert said.startswith("voice: MongoDB can't be used (")
     assert "is the stack running? Start it with: voice up" in said
     assert len(said.splitlines()) == 1

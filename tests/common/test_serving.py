@@ -77,8 +77,11 @@ async def test_sigterm_ends_a_service_when_requests_in_flight_are_answered(start
         assert counted is not None
         assert float(counted[1]) == 20  # summed over both workers
 
-        slow = asyncio.create_task(ask("/slow"))
-        await asyncio.sleep(0.2)  # it is in flight now
+        begun = tmp_path.with_suffix(".begun")
+        slow = asyncio.create_task(ask(f"/slow?begun={begun}"))
+        async with asyncio.timeout(20):
+            while not begun.exists():  # noqa: ASYNC110 - the event is in another process
+                await asyncio.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         assert await slow == 200
     assert await asyncio.to_thread(process.wait, 15) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Address
 
 import aiohttp
 import pytest
@@ -23,9 +25,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         running.stop()
 
 
+# An address for each test: what one sends without a good token would use up what the next may.
+_ADDRESSES = itertools.count(int(IPv4Address("127.0.1.1")))
+
+
 @pytest.fixture
 async def world(stack: RunningStack) -> AsyncIterator[World]:
     database = open_database(stack.described()["mongo_url"])
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+    connector = aiohttp.TCPConnector(local_addr=(str(IPv4Address(next(_ADDRESSES))), 0))
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as session:
         yield World(stack, database, session)
     await database.client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from e2e_factories import Customer, World, until
 
 from voice_common.times import HOUR_MS, render_ms
@@ -20,9 +21,13 @@ async def figures_equal(world: World, customer: Customer, calls: list[Call]) -> 
     return True
 
 
-async def test_two_tenants_calls_shuffled_and_repeated_come_to_the_oracles_figures(world: World) -> None:
+@pytest.mark.parametrize("count", [40, pytest.param(400, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
+async def test_two_tenants_calls_shuffled_and_repeated_come_to_the_oracles_figures(world: World, count: int) -> None:
     (left,), (right,) = await world.customer(), await world.customer()
-    calls = {left: world.calls_of(left, count=100, days=4), right: world.calls_of(right, count=100, days=4, seed=8)}
+    calls = {
+        left: world.calls_of(left, count=count, days=4),
+        right: world.calls_of(right, count=count, days=4, seed=8),
+    }
     deliveries = [each for some in calls.values() for each in planned(some, duplicates=0.3)]
     random.Random(5).shuffle(deliveries)  # noqa: S311 - no secret
     receipt = await world.send(deliveries)
