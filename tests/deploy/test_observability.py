@@ -171,6 +171,13 @@ def test_every_process_says_how_it_uses_its_stores(samples: list[Sample]) -> Non
     assert purposes == {"limits", "cache"}
 
 
+def test_what_an_alert_misses_is_shown_by_the_worker_alone(samples: list[Sample]) -> None:
+    """Else `absent` never holds, however many workers are gone."""
+    missed = {name for rule in ALERTS for name in re.findall(r"absent\((\w+)", rule["expr"])}
+    assert missed == {"voice_rollup_lag_seconds"}
+    assert {sample.labels["job"] for sample in samples if sample.name in missed} == {"voice-analytics-worker"}
+
+
 def test_the_dashboard_has_its_rows_and_each_panel_is_drawn_once() -> None:
     assert [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"] == ROWS
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])

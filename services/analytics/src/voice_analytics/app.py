@@ -15,7 +15,6 @@ from voice_analytics.query import CallSums
 from voice_analytics.refresh import RollupKeeper
 from voice_analytics.routes import ENDPOINTS
 from voice_analytics.settings import AnalyticsSettings
-from voice_analytics.worker.loop import working
 from voice_common.identity import IdentityVerifier
 from voice_common.mongo import Database, connect, ping
 from voice_common.settings import load
@@ -94,6 +93,9 @@ async def _prepare(keeper: RollupKeeper, stopped: asyncio.Event) -> None:
 
 
 async def _worker(app: web.Application) -> AsyncIterator[None]:
+    # Imported by whoever works only: with the module come its metrics, and an alert asks whether anybody shows them.
+    from voice_analytics.worker.loop import working  # noqa: PLC0415
+
     settings = app[SETTINGS]
     async with working(
         app[DATABASE], poll_seconds=settings.analytics_poll_seconds, drain_seconds=settings.drain_seconds
