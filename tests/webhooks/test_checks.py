@@ -118,7 +118,7 @@ async def test_the_quarantine_and_what_is_set_aside_are_counted(service: Service
     assert (outcome, message.startswith("3 events wait for a tenant")) == ("warning", True)
     assert message.endswith("1 can't be read")
     assert "voice tenant update" in str(advice)
-    assert checks["events set aside"][:2] == ("warning", "1 events could not be projected")
+    assert checks["events set aside"][:2] == ("warning", "1 events could not be projected, of acme")
 
 
 @pytest.mark.parametrize(

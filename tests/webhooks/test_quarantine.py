@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from voice_command import Voice
 from webhooks_factories import T0, Service, Signer, body_of, event, until
 
 from voice_common.mongo import Database
 from voice_common.store.envelope import read_envelope
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
+from voice_local.servers import Server
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Intake
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
@@ -50,6 +52,21 @@ async def test_an_event_is_released_when_another_ties_its_ids_to_a_tenants_conve
 
     await until(ended)
     assert await quarantined(service) == 0
+
+
+async def test_an_operator_reads_what_would_release_an_event_and_which_key_verified_it(
+    service: Service, mongo_server: Server, signer: Signer
+) -> None:
+    voice = Voice({"VOICE_MONGO_URL": mongo_server.url, "VOICE_MONGO_DATABASE": service.database.name})
+    held = event("call.initiated", connection_id="5005", direction="incoming", to="+13125550100")
+    assert await service.status(held) == "quarantined"
+    shown = await voice("events", "quarantine")
+    assert "connection 5005, number +13125550100" in shown.stdout
+    assert signer.public_key in shown.stdout
+    stored = event("call.initiated", connection_id="1001", call_session_id="s1")
+    assert await service.status(stored) == "accepted"
+    (row,) = (await voice.json("events", "list", "acme"))["events"]
+    assert row["key"] == signer.public_key
 
 
 async def test_quarantine_releases_only_to_a_tenant_that_the_key_verifies_for(

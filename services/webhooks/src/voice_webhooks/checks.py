@@ -26,6 +26,7 @@ _KEYS = "VOICE_TELNYX_PUBLIC_KEYS"
 _NOTICEABLE_MS = 2_000
 _HARMFUL_MS = 15_000
 _COUNTED = 100_000
+_NAMED = 5
 
 
 async def _keys(surroundings: Surroundings) -> Finding:
@@ -85,10 +86,13 @@ async def _quarantine(surroundings: Surroundings) -> Finding:
 
 
 async def _set_aside(surroundings: Surroundings) -> Finding:
-    count = await surroundings.database["set_aside"].count_documents({}, limit=_COUNTED)
+    set_aside = surroundings.database["set_aside"]
+    count = await set_aside.count_documents({}, limit=_COUNTED)
     if count:
+        tenants = sorted(await set_aside.distinct("_id.tenant"))
+        named = ", ".join(tenants[:_NAMED]) + (f" and {len(tenants) - _NAMED} others" if len(tenants) > _NAMED else "")
         return warning(
-            f"{_figure(count)} events could not be projected",
+            f"{_figure(count)} events could not be projected, of {named}",
             "voice events list TENANT --set-aside shows why; after an upgrade: voice events replay TENANT",
         )
     return ok("every event could be projected")

@@ -119,9 +119,9 @@ def show(*, tenant: str, event: str, as_json: bool, data_dir: Path | None) -> No
     stored = with_store(data_dir, read)
     body = stored.body.decode("utf-8", "replace")
     if as_json:
-        print_json({**_row(stored), "key": stored.key, "body": body})
+        print_json({**_row(stored), "body": body})
         return
-    for name, value in {**_row(stored), "key": stored.key}.items():
+    for name, value in _row(stored).items():
         click.echo(f"{name}: {value}")
     click.echo(orjson.dumps(orjson.loads(stored.body), option=orjson.OPT_INDENT_2).decode())
 
@@ -195,8 +195,9 @@ def quarantine(*, limit: int, as_json: bool, data_dir: Path | None) -> None:
     if as_json:
         print_json({"total": total, "events": rows})
         return
-    columns = ["received_at", "event", "type", "reason", "claims"]
-    print_table(columns, [[str(row[column]) for column in columns] for row in rows], empty="The quarantine is empty.")
+    columns = ["received_at", "event", "type", "reason", "claims", "key"]
+    shown = [{**row, "claims": ", ".join(row["claims"])} for row in rows]
+    print_table(columns, [[str(row[column]) for column in columns] for row in shown], empty="The quarantine is empty.")
 
 
 async def _streams(database: Database, tenant: str, conversation: str | None) -> list[str | None]:
@@ -224,6 +225,7 @@ def _row(event: StoredEvent) -> dict[str, Any]:
         "type": event.type,
         "occurred_at": render_ms(event.occurred_at),
         "received_at": render_ms(event.received_at),
+        "key": event.key,
     }
 
 
