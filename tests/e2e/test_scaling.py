@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 from e2e_factories import World, until
 from redis.crc import key_slot
+from settings_table import ROOT
 
+from voice_common.store.access import COLLECTIONS
 from voice_common.store.tenants import AreaName
 from voice_gateway import limiter, shared_level
 from voice_local.simulation.delivery import planned
 
-OF_A_TENANT = {"aliases", "conversations", "dirty_hours", "events", "parked", "retired", "rollups"}
-"""The collections that grow with calls: sharded by ``_id``, which begins with the tenant."""
+RUNBOOK = (ROOT / "docs/operations.md").read_text()
+SHARDED = set(re.findall(r'"(\w+)"', *re.findall(r"for \(const name of \[(.*)\]\)", RUNBOOK)))
+"""The collections that grow with calls: the runbook shards them by ``_id``, which begins with the tenant."""
+
+
+def test_the_runbook_says_of_each_collection_whether_it_is_sharded() -> None:
+    (stay,) = re.findall(r"Small collections \((.*)\) stay", RUNBOOK)
+    small = set(re.findall(r"`(\w+)`", stay))
+    assert SHARDED
+    assert not SHARDED & small
+    assert SHARDED | small == set(COLLECTIONS)
 
 
 async def test_every_unique_index_begins_with_the_shard_key(world: World) -> None:
@@ -23,12 +36,12 @@ async def test_every_unique_index_begins_with_the_shard_key(world: World) -> Non
 
     await until(projected)
     seen = set(await world.database.list_collection_names())
-    assert seen >= {"aliases", "conversations", "events", "rollups"}
+    assert seen >= SHARDED - {"retired"}
     for name in sorted(seen):
         indexes = await world.database[name].index_information()
         unique = [index for index, about in indexes.items() if about.get("unique")]
         assert unique == [], f"{name}: uniqueness is _id's alone, which is the shard key"
-        if name in OF_A_TENANT:
+        if name in SHARDED:
             async for document in world.database[name].find({}, {"_id": 1}).limit(5):
                 assert next(iter(document["_id"])) == "tenant", f"{name}: {document['_id']}"
 
