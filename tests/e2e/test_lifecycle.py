@@ -113,6 +113,29 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(data: Path, foreign: di
     assert not (data / "stack.json").exists()
 
 
+def test_a_service_that_keeps_dying_ends_the_start_with_a_sentence_and_nothing_is_left_running(
+    data: Path, tmp_path: Path, started: list[RunningStack], foreign: dict[str, str]
+) -> None:
+    broken = tmp_path / "broken" / "voice_recordings"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").touch()
+    (broken / "__main__.py").write_text("raise RuntimeError('the disk is on fire')")
+    running = start_stack(data, free_port(), "--no-demo", environment={**foreign, "PYTHONPATH": str(broken.parent)})
+    started.append(running)
+    everything: set[int] = set()
+    while running.process.poll() is None:
+        everything |= descendants(running.process.pid)
+        time.sleep(0.05)
+    assert running.process.returncode == 1
+    assert running.said.read_text().splitlines()[-1] == (
+        "voice: recordings did not start (exit code 1): RuntimeError: the disk is on fire "
+        f"(see {data / 'logs' / 'recordings.log'})"
+    )
+    assert len(everything) > 3
+    assert [pid for pid in everything if is_alive(pid)] == []
+    assert not (data / "stack.json").exists()
+
+
 def test_stores_that_are_named_are_used_and_none_is_started(
     data: Path, started: list[RunningStack], foreign: dict[str, str]
 ) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from e2e_factories import is_alive, until
 
 from voice_local import unit as unit_module
+from voice_local import waiting
 from voice_local.children import Child, spawn
 from voice_local.process import free_port
 from voice_local.unit import Program, StartError, Unit
+from voice_local.waiting import waiting_for
 
 MASTER = """
 import os, sys, time
@@ -90,6 +94,85 @@ async def test_a_program_that_refuses_its_settings_is_tried_once_and_its_sentenc
         await unit.start()
     await unit.stop(1)
     assert len(pids_of(tmp_path)) == 1
+
+
+async def test_a_program_that_dies_three_times_before_it_serves_is_given_up_with_its_last_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = f'{NOTE}; print(\'{{"event": "no such table", "level": "error"}}\'); sys.exit(3)'
+    tried = program(tmp_path, source, serves=lambda: False)
+    unit = Unit(tried, lambda: None)
+    begun = time.monotonic()
+    with pytest.raises(StartError) as error:
+        await unit.start()
+    await unit.stop(1)
+    assert str(error.value) == f"tried did not start (exit code 3): no such table (see {tried.log})"
+    assert time.monotonic() - begun < 10
+    assert len(pids_of(tmp_path)) == 3
+    assert capsys.readouterr().err.count("voice: tried ended (exit code 3) and is started again\n") == 2
+
+
+async def test_a_program_that_can_not_be_run_at_all_is_given_up_with_a_sentence(tmp_path: Path) -> None:
+    async def start() -> Child:
+        return await spawn([str(tmp_path / "nothing")], tmp_path / "unit.log")
+
+    tried = replace(program(tmp_path, ""), spawn=start)
+    unit = Unit(tried, lambda: None)
+    with pytest.raises(StartError, match=r"tried did not start \(exit code 1\): it said nothing"):
+        await unit.start()
+    await unit.stop(1)
+
+
+async def test_a_program_that_never_serves_is_given_up_in_time_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_module, "_START_SECONDS", 1.0)
+    source = MASTER.replace("while True", "print('still warming up', flush=True)\nwhile True")
+    tried = program(tmp_path, source, serves=lambda: False)
+    unit = Unit(tried, lambda: None)
+    with pytest.raises(StartError) as error:
+        await unit.start()
+    assert str(error.value) == f"tried is not ready after 1 seconds: still warming up (see {tried.log})"
+    await unit.stop(1)
+    await until(_gone([pid for pids in pids_of(tmp_path) for pid in pids]), seconds=1)
+
+
+async def test_a_long_wait_is_told_line_by_line_where_no_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(waiting, "_FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "_EVERY_SECONDS", 0.02)
+    names = ["gateway, recordings", "recordings"]
+    said = ""
+
+    async def told() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return said.count("\n") >= 3
+
+    async with waiting_for(lambda: names.pop(0) if len(names) > 1 else names[0]):
+        await until(told)
+    lines = said.splitlines()
+    assert lines[:3] == ["voice: waiting for gateway, recordings (0 s)"] + ["voice: waiting for recordings (0 s)"] * 2
+
+
+async def test_a_terminal_sees_at_once_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    seen = b""
+
+    async def told() -> bool:
+        nonlocal seen
+        with suppress(BlockingIOError):
+            seen += os.read(ours, 4096)
+        return b"waiting for recordings (0 s)" in seen
+
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        async with waiting_for(lambda: "recordings"):
+            await until(told, seconds=5)
+    os.close(ours)
 
 
 async def test_a_program_that_keeps_dying_is_started_ever_more_slowly(tmp_path: Path) -> None:

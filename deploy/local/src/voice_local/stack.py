@@ -26,6 +26,7 @@ from voice_local.programs import (
 from voice_local.servers import mongo_url, redis_url
 from voice_local.store_users import StoreUsers
 from voice_local.unit import Program, StartError, Unit
+from voice_local.waiting import waiting_for
 
 _GATEWAY_STOPS = 7.0
 _SERVICES_STOP = 6.0
@@ -142,7 +143,7 @@ class Stack:
         units = [Unit(program, self._write) for program in programs]
         self._units |= {unit.program.name: unit for unit in units}
         try:
-            async with asyncio.TaskGroup() as group:
+            async with waiting_for(lambda: _not_serving(units)), asyncio.TaskGroup() as group:
                 for unit in units:
                     group.create_task(unit.start())
         except* StartError as errors:
@@ -151,6 +152,10 @@ class Stack:
     async def _stop(self, names: Iterable[str], seconds: float) -> None:
         units = [self._units.pop(name) for name in list(names) if name in self._units]
         await asyncio.gather(*(unit.stop(seconds) for unit in units))
+
+
+def _not_serving(units: Iterable[Unit]) -> str:
+    return ", ".join(unit.program.name for unit in units if not unit.served) or "nothing"
 
 
 def _check_mongo(url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -51,6 +52,11 @@ class Unit:
         self._child: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
 
+    @property
+    def served(self) -> bool:
+        """Whether the program could be used at any time since it was started."""
+        return self._served.is_set()
+
     async def start(self) -> None:
         """Start the program and keep it; return when it serves, raise `StartError` where it does not."""
         self._keeper = asyncio.create_task(self._keep())
@@ -65,7 +71,7 @@ class Unit:
             await self._keeper
         if not done:
             raise StartError(
-                f"{self.program.name} is not ready after {_START_SECONDS:.0f} seconds; see {self.program.log}"
+                f"{self.program.name} is not ready after {_START_SECONDS:.0f} seconds: {self._last_words()}"
             )
 
     async def stop(self, seconds: float) -> None:
@@ -99,7 +105,7 @@ class Unit:
         while True:
             code, served = await self._live()
             if not self._served.is_set() and (code == _WRONG_SETTING or failures + 1 >= _START_ATTEMPTS):
-                raise StartError(f"{self.program.name} did not start: {self._reason(code)}")
+                raise StartError(f"{self.program.name} did not start ({_why(code)}): {self._last_words()}")
             failures = 0 if served else failures + 1
             click.echo(f"voice: {self.program.name} ended ({_why(code)}) and is started again", err=True)
             if failures:
@@ -131,11 +137,22 @@ class Unit:
             await asyncio.sleep(_POLL)
         self._served.set()
 
-    def _reason(self, code: int) -> str:
-        """Give the last thing that the program said where it is a sentence, else how it ended."""
-        lines = self.program.log.read_text(errors="replace").strip().splitlines()
-        said = lines[-1][:_LONGEST_REASON] if lines and not lines[-1].startswith("{") else _why(code)
-        return f"{said} (see {self.program.log})"
+    def _last_words(self) -> str:
+        """Give the last line of the program's log, and where that is."""
+        log = self.program.log
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        said = _text_of(lines[-1]) if lines else "it said nothing"
+        return f"{said[:_LONGEST_REASON]} (see {log})"
+
+
+def _text_of(line: str) -> str:
+    """Give what a line of a log says: of structlog's and of mongod's JSON the message alone."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return line
+    told = document if isinstance(document, dict) else {}
+    return str(told.get("event") or told.get("msg") or line)
 
 
 def _why(code: int) -> str:

@@ -16,6 +16,7 @@ from voice_local.children import Nursery
 from voice_local.datadir import DataDir, DataDirError
 from voice_local.process import port_is_free
 from voice_local.unit import StartError
+from voice_local.waiting import waiting_for
 
 if TYPE_CHECKING:
     from voice_local.demo import Demo
@@ -119,7 +120,8 @@ async def _demo(stack: Stack, directory: DataDir) -> Demo | None:
     from voice_local.demo import DemoError, set_up_demo  # noqa: PLC0415 - not needed to be ready
 
     try:
-        return await set_up_demo(stack, directory)
+        async with waiting_for(lambda: "the demo's calls"):
+            return await set_up_demo(stack, directory)
     except DemoError as error:
         click.echo(f"voice: {error}", err=True)
         return None
