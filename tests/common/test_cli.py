@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from voice_command import Voice
 
-from voice_common.cli import CommandGroup, common_options, main, print_json, print_table
+from voice_common.cli import CommandGroup, at_work, common_options, main, patience, print_json, print_table, progress
 
 SCRIPT = str(Path(sys.executable).with_name("voice"))
 
@@ -64,6 +67,50 @@ def test_another_option_before_the_subcommand_is_refused() -> None:
 def test_a_cell_is_shown_as_it_is_and_unbroken_where_no_terminal_reads_it() -> None:
     ran = CliRunner().invoke(things, ["show"])
     assert "[bold]acme[/nothing] :smile: " + "x" * 200 in ran.output
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Have standard error be a terminal; give what tells all that is to be seen there."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    seen = b""
+
+    def read() -> str:
+        nonlocal seen
+        with suppress(BlockingIOError):
+            seen += os.read(ours, 1 << 16)
+        return seen.decode()
+
+    with os.fdopen(theirs, "w") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        monkeypatch.setenv("TERM", "xterm")
+        yield read
+    os.close(ours)
+
+
+def wait_for(text: str, seen: Callable[[], str]) -> None:
+    deadline = time.monotonic() + 5
+    while text not in seen():
+        assert time.monotonic() < deadline, seen()
+        time.sleep(0.01)
+
+
+def test_a_terminal_sees_that_a_command_is_at_work_until_a_bar_tells_more(
+    terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with patience("asking"):
+        pass
+    assert terminal() == "", "what is quick says nothing"
+    monkeypatch.setattr(at_work, "_AFTER_SECONDS", 0.01)
+    with patience("asking"), patience("within"):
+        wait_for("asking", terminal)
+        with progress() as shown:
+            shown.add_task("sending", total=3)
+            wait_for("sending", terminal)
+            with patience("beside a bar"):
+                time.sleep(0.05)
+    assert not {text for text in ("within", "beside a bar") if text in terminal()}
 
 
 def every_command() -> Iterator[tuple[str, click.Command]]:

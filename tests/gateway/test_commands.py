@@ -85,7 +85,7 @@ async def test_a_tenant_is_created_shown_listed_and_changed(voice: Voice) -> Non
     [
         (["tenant", "create", "acme"], "exists already"),
         (["tenant", "create", "Not An Id"], "A tenant id is"),
-        (["tenant", "create", "b", "--connection-id", "123"], "The connection 123 is claimed by another tenant"),
+        (["tenant", "create", "b", "--connection-id", "123"], "The connection 123 is claimed by another tenant; "),
         (["tenant", "create", "b", "--limit", "analytics=0"], "1 to 1000000 requests a minute"),
         (["tenant", "create", "b", "--limit", "other=5"], "is no area"),
         (["tenant", "create", "b", "--retain", "events=0"], "1 to 36500 whole days, or forever"),
@@ -94,7 +94,8 @@ async def test_a_tenant_is_created_shown_listed_and_changed(voice: Voice) -> Non
         (["tenant", "create", "b", "--telnyx-public-key", "abc"], "base64 of 32 bytes"),
         (["tenant", "show", "nobody"], "There is no tenant nobody"),
         (["tenant", "update", "acme", "--remove", "zzz"], "has no zzz"),
-        (["tenant", "update", "nobody"], "There is no tenant nobody"),
+        (["tenant", "update", "nobody", "--name", "N"], "There is no tenant nobody"),
+        (["tenant", "update", "acme"], "Nothing is to be changed; say what, as voice tenant update acme --help tells"),
         (["tenant", "delete", "nobody"], "There is no tenant nobody"),
         (["token", "issue", "nobody"], "There is no tenant nobody"),
         (["token", "issue", "acme", "--scope", "all"], "is not one of"),

@@ -5,6 +5,7 @@ Each package contributes through entry points: ``voice.commands`` are its subcom
 long before it is needed, so that help and completion come at once.
 """
 
+from voice_common.cli.at_work import patience
 from voice_common.cli.options import DATA_DIR_VARIABLE, CommandError, CommandGroup, WrongUsageError, common_options
 from voice_common.cli.output import print_json, print_table, progress
 from voice_common.cli.root import main
@@ -18,6 +19,7 @@ __all__ = [
     "common_options",
     "main",
     "mongo_url_of",
+    "patience",
     "print_json",
     "print_table",
     "progress",

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
+from voice_common.cli.at_work import patience
 from voice_common.cli.findings import Found, show_findings
 from voice_common.cli.options import WrongUsageError, common_options
 from voice_common.cli.store import stack_of
@@ -41,7 +42,9 @@ def doctor(*, services: tuple[str, ...], as_json: bool, data_dir: Path | None) -
       voice doctor --json
     """  # noqa: D301 - click's mark for lines that stay as they are
     checks = _checks(services)
-    show_findings(asyncio.run(_examine(checks, data_dir)), as_json=as_json)
+    with patience("looking at everything"):
+        found = asyncio.run(_examine(checks, data_dir))
+    show_findings(found, as_json=as_json)
 
 
 def _checks(services: Sequence[str]) -> list[Check]:

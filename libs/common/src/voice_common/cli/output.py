@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+
+from voice_common.cli.at_work import instead_of_patience
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -39,12 +42,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty:
     Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
-def progress(*, in_bytes: bool = False) -> Progress:
-    """Make progress bars on standard error, for what can take longer than a second; to be used by ``with``."""
+@contextmanager
+def progress(*, in_bytes: bool = False) -> Iterator[Progress]:
+    """Show progress bars on standard error, for what can take longer than a second."""
     from rich import progress as bars  # noqa: PLC0415 - see the package
     from rich.console import Console  # noqa: PLC0415 - see the package
 
-    return bars.Progress(
+    shown = bars.Progress(
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.DownloadColumn() if in_bytes else bars.MofNCompleteColumn(),
@@ -52,3 +56,5 @@ def progress(*, in_bytes: bool = False) -> Progress:
         bars.TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+    with instead_of_patience(), shown:
+        yield shown

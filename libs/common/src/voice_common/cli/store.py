@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from voice_common.cli.at_work import patience
 from voice_common.cli.options import CommandError, WrongUsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def with_store(data_dir: Path | None, work: Callable[[Database], Awaitable[T]]) 
         finally:
             await client.close()
 
-    return asyncio.run(run())
+    with patience("working on the store"):
+        return asyncio.run(run())
 
 
 def _log_to_stderr() -> None:

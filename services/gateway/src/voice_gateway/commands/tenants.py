@@ -222,6 +222,9 @@ def update(  # noqa: PLR0913 - a command's options
       voice tenant update acme --number +13125550100 --limit recordings=120 --remove 1494404757140276705
       voice tenant update acme --retain conversations=90 --retain events=30
     """  # noqa: D301 - click's mark for lines that stay as they are
+    if name is None and not (connections or numbers or assistants or keys or limits or retained or removed):
+        message = f"Nothing is to be changed; say what, as voice tenant update {tenant_id} --help tells"
+        raise WrongUsageError(message)
 
     async def work(database: Database) -> Tenant:
         store = TenantStore(database)
@@ -279,7 +282,10 @@ def _run(data_dir: Path | None, tenant_id: str, work: Any) -> Any:  # noqa: ANN4
         message = f"There is no tenant {tenant_id}; see: voice tenant list"
         raise CommandError(message) from None
     except ClaimTakenError as error:
-        raise CommandError(str(error)) from None
+        message = (
+            f"{error}; voice tenant list says whose it is, and voice tenant update ID --remove takes it away there"
+        )
+        raise CommandError(message) from None
 
 
 async def _until_known_everywhere() -> None:

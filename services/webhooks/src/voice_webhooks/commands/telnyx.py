@@ -19,6 +19,7 @@ from voice_common.cli import (
     CommandGroup,
     WrongUsageError,
     common_options,
+    patience,
     print_json,
     print_table,
     with_store,
@@ -162,12 +163,14 @@ def _ask(work: Callable[[TelnyxApi], Awaitable[T]], key: str | None = None) -> T
     if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
         raise WrongUsageError("VOICE_TELNYX_API_URL must be https: the API key is sent there")
 
-    async def run(key: str) -> T:
-        async with TelnyxApi(key, url=url) as api:
+    async def run(known: str) -> T:
+        async with TelnyxApi(known, url=url) as api:
             return await work(api)
 
+    key = key or _key()
     try:
-        return asyncio.run(run(key or _key()))
+        with patience("asking Telnyx"):
+            return asyncio.run(run(key))
     except TelnyxError as error:
         raise CommandError(str(error)) from None
 
