@@ -1,42 +1,30 @@
-"""What the console's browser tests are made of: a tenant with calls, the files of its recordings, a watched page."""
+"""What the console's browser tests are made of: a tenant with calls, and a watched page."""
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import io
-import ssl
-import threading
-import wave
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
-from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from e2e_factories import Customer, RunningStack, World, open_database, until
 from playwright.sync_api import Page, expect
 
 from voice_common.store.tenants import AreaName, TenantStore
 from voice_gateway.areas import SCOPES
 from voice_gateway.tokens import TokenStore
-from voice_local.servers import free_port
 from voice_local.simulation.delivery import planned
+from voice_local.storage import STORAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 AXE = ROOT / "services/gateway/console/node_modules/axe-core/axe.min.js"
 SCREENSHOTS = ROOT / "tests/console/screenshots"
-RECORDING_SECONDS = 300
 DAYS = 10
 # Many tests share a tenant: what one person does in a minute is measured where a test has a tenant of its own.
 UNHURRIED = dict.fromkeys(AreaName, 10_000)
-_RATE = 4000  # Hz; Chromium plays none below 3000
 _T = TypeVar("_T")
 
 # Runs before the console's own code: what the page did wrong, and how much of it moved by itself.
@@ -116,14 +104,20 @@ def in_world(stack: RunningStack, act: Callable[[World], Awaitable[_T]]) -> _T:
         return beside.submit(asyncio.run, run()).result()
 
 
-def open_office(stack: RunningStack, *, calls: int = 0, limits: Mapping[AreaName, int] = UNHURRIED) -> Office:
-    """Make a tenant with calls of the last days, all of which the API tells already."""
+def open_office(
+    stack: RunningStack, *, calls: int = 0, limits: Mapping[AreaName, int] = UNHURRIED, heard: bool = True
+) -> Office:
+    """Make a tenant with calls of the last days, all of which the API tells already.
+
+    Their recordings can be `heard`, or are on hosts that nobody has.
+    """
 
     async def open_one(world: World) -> Office:
         (customer,) = await world.customer()
         store = TenantStore(world.database)
         await store.replace(replace(await store.get(customer.tenant.id), limits=limits))
-        told = world.calls_of(customer, count=calls, days=DAYS)
+        storage = stack.directory.port_of(STORAGE) if heard else None
+        told = world.calls_of(customer, count=calls, days=DAYS, storage=storage)
         await world.send(planned(told))
 
         async def shown() -> bool:
@@ -134,70 +128,6 @@ def open_office(stack: RunningStack, *, calls: int = 0, limits: Mapping[AreaName
         return Office(world.stack, customer)
 
     return in_world(stack, open_one)
-
-
-@contextmanager
-def storage(folder: Path) -> Iterator[int]:
-    """Serve a recording under every path of an https server on loopback; give its port."""
-    loop, port = asyncio.new_event_loop(), free_port()
-    body = folder / "recording.wav"
-    body.write_bytes(_silence())
-
-    async def answer(_request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(body, headers={"Content-Type": "audio/wav"})
-
-    async def start() -> web.AppRunner:
-        app = web.Application()
-        app.router.add_get("/{name:.*}", answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=_certified(folder)).start()
-        return runner
-
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    try:
-        yield port
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
-def _silence() -> bytes:
-    made = io.BytesIO()
-    with wave.open(made, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(1)
-        file.setframerate(_RATE)
-        file.writeframes(b"\x80" * _RATE * RECORDING_SECONDS)
-    return made.getvalue()
-
-
-def _certified(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "recordings.example.com")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context
 
 
 def sign_in(page: Page, office: Office, path: str = "/console/", *, token: str | None = None) -> None:

@@ -145,8 +145,11 @@ class World:
         store = TokenStore(self.database)
         return [Customer(tenant, await token_of(store, name)) for _ in range(tokens)]
 
-    def calls_of(self, customer: Customer, *, count: int, days: int = 3, seed: int = 7) -> list[Call]:
-        return generate(Parties.of(customer.tenant), seed=seed, count=count, days=days, now=now_ms())
+    def calls_of(
+        self, customer: Customer, *, count: int, days: int = 3, seed: int = 7, storage: int | None = None
+    ) -> list[Call]:
+        parties = Parties.of(customer.tenant)
+        return generate(parties, seed=seed, count=count, days=days, now=now_ms(), storage=storage)
 
     async def send(self, deliveries: Sequence[tuple[Event, int]], *, rate: float | None = None) -> Receipt:
         signer = Signer(self.stack.directory.keys().telnyx)

@@ -11,7 +11,8 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from e2e_factories import RunningStack, descendants, is_alive, run_voice, start_stack
@@ -43,13 +44,30 @@ def pasted(said: str) -> dict[str, dict[str, int]]:
     return answer
 
 
+def heard(running: RunningStack, token: str) -> bytes:
+    """Give the begin of a recording, from where its URL says."""
+
+    def ask(path: str) -> Any:
+        request = Request(running.base_url + path, headers={"Authorization": f"Bearer {token}"})
+        with urlopen(request, timeout=5) as response:
+            return json.load(response)
+
+    conversations = ask("/api/conversations?status=completed")["conversations"]
+    call = next(one["id"] for one in conversations if one["recording_available"])
+    (url,) = ask(f"/api/voice/recordings/{call}")["recording"]["urls"]
+    with urlopen(Request(url, headers={"Range": "bytes=0-99"}), timeout=5) as response:
+        start: bytes = response.read()
+        return start
+
+
 def test_the_demo_survives_a_restart_and_nothing_is_left_running(data: Path, started: list[RunningStack]) -> None:
     running = start_stack(data, free_port())
     started.append(running)
     said = running.wait_for("try ")
     assert f"ready {running.base_url}" in said
     first = pasted(said)
-    assert first["metrics"]["total_calls"] == 60
+    assert first["metrics"]["total_calls"] == 140
+    assert heard(running, (data / "demo-token").read_text().strip()).startswith(b"RIFF")
     for secret in ("keys.json", "demo-token", "stack.json"):
         assert stat.S_IMODE((data / secret).stat().st_mode) == 0o600
 

@@ -54,6 +54,16 @@ async def test_a_page_that_the_browser_has_is_not_sent_again(gateway: Gateway) -
     assert other.status == 200
 
 
+async def test_recordings_are_played_from_origins_that_are_named_too(
+    run_gateway: RunGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.html").write_text(PAGE)
+    monkeypatch.setattr(console.add_console, "__defaults__", (tmp_path,))
+    async with run_gateway(console_media_origins=["http://127.0.0.1:9", "http://files.internal"]) as made:
+        policy = (await made.get("/console")).headers["Content-Security-Policy"]
+    assert "media-src https: http://127.0.0.1:9 http://files.internal;" in policy
+
+
 async def test_nothing_runs_frames_or_is_asked_from_elsewhere(gateway: Gateway) -> None:
     for path in ("/console", "/console/assets/app-0A.js"):
         headers = (await gateway.get(path)).headers

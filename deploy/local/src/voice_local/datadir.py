@@ -93,6 +93,14 @@ class DataDir:
         _write(file, json.dumps(ports))
         return ports
 
+    def port_of(self, name: str) -> int | None:
+        """Give the port that `ports` gave to a name the last time, or ``None`` where it gave none."""
+        try:
+            port = _read(self.path / "ports.json").get(name)
+        except (FileNotFoundError, ValueError):
+            return None
+        return port if isinstance(port, int) else None
+
     def keys(self) -> Keys:
         """Give the stack's keys, made at the first call; raise `DataDirError` where the file is damaged."""
         file = self.path / "keys.json"

@@ -22,6 +22,7 @@ from voice_local.simulation.delivery import DeliveryError, Signer, deliver, plan
 from voice_local.simulation.parties import Parties
 from voice_local.simulation.story import Call
 from voice_local.stack import Stack
+from voice_local.storage import STORAGE
 
 TENANT = "demo"
 _CLAIMS = (
@@ -29,7 +30,8 @@ _CLAIMS = (
     Claim(ClaimKind.ASSISTANT, "assistant-d9082b56-ba2d-4ad1-a50c-58661eb1463d"),
     Claim(ClaimKind.NUMBER, "+13124287921"),
 )
-_CALLS, _DAYS, _SEED = 60, 7, 1
+# The week that the console shows first, and the one before it to compare with.
+_CALLS, _DAYS, _SEED = 140, 14, 1
 _SHOWN_SECONDS = 10.0
 
 
@@ -80,7 +82,8 @@ async def _send_calls(stack: Stack, directory: DataDir, tenant: Tenant, database
     born = {"created_at": tenant.created_at}
     if _kept(directory) == born or tenant.telnyx_public_keys or not tenant.claims:
         return
-    calls = generate(Parties.of(tenant), seed=_SEED, count=_CALLS, days=_DAYS, now=now_ms())
+    storage = stack.plan.ports[STORAGE]
+    calls = generate(Parties.of(tenant), seed=_SEED, count=_CALLS, days=_DAYS, now=now_ms(), storage=storage)
     signer = Signer(stack.plan.keys.telnyx)
     try:
         async with aiohttp.ClientSession() as session:

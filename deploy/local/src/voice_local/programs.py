@@ -16,13 +16,14 @@ from voice_local.binaries import MissingBinaryError
 from voice_local.children import Nursery, spawn
 from voice_local.datadir import DataDir, Keys
 from voice_local.servers import mongod_command, mongod_serves, redis_command, redis_serves
+from voice_local.storage import STORAGE, origin
 from voice_local.store_users import ADMIN, StoreUsers
 from voice_local.unit import Program
 
 INTERNAL = ("webhooks", "recordings", "analytics")
 """The services that only the gateway calls."""
 
-PORT_NAMES = ("mongod", "redis", *INTERNAL, "analytics-worker", "gateway-metrics")
+PORT_NAMES = ("mongod", "redis", *INTERNAL, "analytics-worker", "gateway-metrics", STORAGE)
 
 # Half of the 20 seconds that a stop may take, for the two rounds of services that drain one after the other.
 _DRAIN_SECONDS = "4"
@@ -81,8 +82,9 @@ def service_programs(plan: Plan, nursery: Nursery, session: aiohttp.ClientSessio
             "VOICE_METRICS_PORT": str(plan.ports["gateway-metrics"]),
             "VOICE_GATEWAY_PROCESSES": str(plan.workers),
             "VOICE_IDENTITY_PRIVATE_KEY": plan.keys.identity,
+            "VOICE_CONSOLE_MEDIA_ORIGINS": _beside_the_users("CONSOLE_MEDIA_ORIGINS", origin(plan.ports[STORAGE])),
         },
-        "webhooks": {"VOICE_TELNYX_PUBLIC_KEYS": ",".join(filter(None, [_users_keys(), plan.keys.telnyx_public]))},
+        "webhooks": {"VOICE_TELNYX_PUBLIC_KEYS": _beside_the_users("TELNYX_PUBLIC_KEYS", plan.keys.telnyx_public)},
     }
     return [
         _service(plan, nursery, session, name, told.get(name, {}))
@@ -128,8 +130,9 @@ def _environment(plan: Plan, **told: str) -> dict[str, str]:
     }
 
 
-def _users_keys() -> str:
-    return os.environ.get("VOICE_TELNYX_PUBLIC_KEYS", "")
+def _beside_the_users(setting: str, ours: str) -> str:
+    """Add a word to what the user's own setting lists."""
+    return ",".join(filter(None, [os.environ.get(f"VOICE_{setting}", ""), ours]))
 
 
 def _answers(session: aiohttp.ClientSession, url: str) -> Callable[[], Awaitable[bool]]:

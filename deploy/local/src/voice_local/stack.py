@@ -24,6 +24,7 @@ from voice_local.programs import (
     service_programs,
 )
 from voice_local.servers import mongo_url, redis_url
+from voice_local.storage import STORAGE, Storage
 from voice_local.store_users import StoreUsers
 from voice_local.unit import Program, StartError, Unit
 from voice_local.waiting import waiting_for
@@ -59,6 +60,7 @@ class Stack:
         self._units: dict[str, Unit] = {}
         self._nursery = nursery
         self._session: aiohttp.ClientSession | None = None
+        self._storage = Storage(ports[STORAGE])
         self._serves = False
 
     @property
@@ -84,6 +86,11 @@ class Stack:
                 await self.plan.users.make(self.plan.ports["mongod"])
             except PyMongoError as error:
                 raise StartError(f"MongoDB's users could not be made: {type(error).__name__}") from error
+        try:
+            await self._storage.start()
+        except OSError as error:
+            taken = f"The storage of recordings can't listen on port {self.plan.ports[STORAGE]}"
+            raise StartError(f"{taken} ({error.strerror}); start again, and it takes another one") from error
         await self._start(services)
         self._serves = True
         self._write()
@@ -105,6 +112,7 @@ class Stack:
         stores = {"mongod", "redis"}
         await self._stop({"gateway"}, _GATEWAY_STOPS)
         await self._stop(self._units.keys() - stores, _SERVICES_STOP)
+        await self._storage.stop()
         await self._nursery.stop()
         await self._stop(stores, _STORES_STOP)
         if self._session is not None:

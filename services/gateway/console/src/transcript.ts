@@ -43,11 +43,12 @@ export interface AudioFile {
   readonly loads: boolean;
 }
 
-/** Give a recording's files; a URL of a storage that browsers do not speak (`gs:`, `s3:`) does not load. */
+/** Give a recording's files; a URL of a storage that browsers do not speak (`gs:`, `s3:`) does not load. What the
+ * gateway's policy does not let play, the player says. */
 export function filesOf(recording: Recording): AudioFile[] {
   return (recording.urls ?? []).map((url) => {
     const parsed = URL.canParse(url) ? new URL(url) : null;
     const format = /\.([a-z0-9]{2,4})$/i.exec(parsed?.pathname ?? url)?.[1]?.toLowerCase() ?? "audio";
-    return { url, format, loads: parsed?.protocol === "https:" };
+    return { url, format, loads: parsed?.protocol === "https:" || parsed?.protocol === "http:" };
   });
 }

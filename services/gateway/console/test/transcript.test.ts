@@ -32,10 +32,10 @@ test("the line that is heard is the last one said", () => {
   assert.deepEqual([0, 1, 6.9, 7, 100].map((second) => lineAt(lines, recording, second)), [-1, 1, 1, 3, 3]);
 });
 
-test("only https files load in the console", () => {
-  const urls = ["https://r.example/1.mp3?X=1", "gs://bucket/1.wav", "javascript:alert(1)//.mp3", "no url"];
+test("only files of the web load in the console", () => {
+  const urls = ["https://r.example/1.mp3?X=1", "http://127.0.0.1:9/1.wav", "gs://bucket/1.wav", "javascript:alert(1)//.mp3", "no url"];
   assert.deepEqual(
     filesOf({ ...recording, urls }).map(({ format, loads }) => [format, loads]),
-    [["mp3", true], ["wav", false], ["mp3", false], ["audio", false]],
+    [["mp3", true], ["wav", true], ["wav", false], ["mp3", false], ["audio", false]],
   );
 });

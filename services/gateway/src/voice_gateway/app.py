@@ -89,7 +89,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     proxy = Proxy(IdentitySigner(settings.identity_private_key), addresses)
 
     resources, lanes = _add_routes(app, settings, session, gate, cache, proxy, clock)
-    add_console(app)
+    add_console(app, media_origins=settings.console_media_origins)
     if settings.cors_origins:
         allow_origins(app, resources, settings.cors_origins)
     private = [(hdrs.CACHE_CONTROL, "private, no-store")]

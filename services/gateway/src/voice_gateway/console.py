@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import hdrs, web
@@ -40,7 +40,6 @@ _POLICY = {
     "frame-ancestors": "'none'",
 }
 _HEADERS = {
-    "Content-Security-Policy": "; ".join(f"{kind} {allowed}" for kind, allowed in _POLICY.items()),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -52,7 +51,7 @@ _HEADERS = {
 class BuiltFile:
     """One file of the console, in memory with the codings that were built beside it."""
 
-    def __init__(self, path: Path, *, cache_control: str) -> None:
+    def __init__(self, path: Path, *, cache_control: str, policy: str) -> None:
         body = path.read_bytes()
         tag = hashlib.sha256(body).hexdigest()[:32]
         self._plain = Form(body, None, f'"{tag}"')
@@ -65,6 +64,7 @@ class BuiltFile:
             hdrs.CACHE_CONTROL: cache_control,
             hdrs.CONTENT_TYPE: _TYPES[path.suffix],
             hdrs.VARY: "Accept-Encoding",
+            "Content-Security-Policy": policy,
             **_HEADERS,
         }
 
@@ -81,19 +81,24 @@ class BuiltFile:
         return web.Response(body=form.body, headers=headers)
 
 
-def add_console(app: web.Application, built: Path = BUILT) -> None:
-    """Serve the files that are in `built` now; where there are none, the console's addresses say how to make them."""
+def add_console(app: web.Application, built: Path = BUILT, *, media_origins: Sequence[str] = ()) -> None:
+    """Serve the files that are in `built` now; where there are none, the console's addresses say how to make them.
+
+    Recordings are played from `media_origins` too.
+    """
+    allowed = _POLICY | {"media-src": " ".join([_POLICY["media-src"], *media_origins])}
+    policy = "; ".join(f"{kind} {sources}" for kind, sources in allowed.items())
     index = built / "index.html"
-    page = BuiltFile(index, cache_control="no-cache").answer if index.is_file() else _not_built
+    page = BuiltFile(index, cache_control="no-cache", policy=policy).answer if index.is_file() else _not_built
     for view in VIEWS:
         app.router.add_get(view, page)
-    app.router.add_get("/console/assets/{name}", _assets(built / "assets"))
+    app.router.add_get("/console/assets/{name}", _assets(built / "assets", policy))
 
 
-def _assets(folder: Path) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _assets(folder: Path, policy: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Make the handler of files whose names hold a digest of what is in them: they never change."""
     files = {
-        path.name: BuiltFile(path, cache_control="public, max-age=31536000, immutable")
+        path.name: BuiltFile(path, cache_control="public, max-age=31536000, immutable", policy=policy)
         for path in folder.glob("*")
         if path.suffix in _TYPES
     }

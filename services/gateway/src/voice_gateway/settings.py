@@ -95,6 +95,9 @@ class GatewaySettings(StoreSettings):
     cors_origins: Annotated[Words, AfterValidator(_origins)] = Field(
         [], description="origins that browsers may call from, separated by commas (none by default)"
     )
+    console_media_origins: Annotated[Words, AfterValidator(_origins)] = Field(
+        [], description="origins from which the console may play recordings besides all of https, separated by commas"
+    )
     jwt_jwks_url: Annotated[str | None, AfterValidator(_web_url)] = Field(
         None, description="JWKS of the issuer of JWTs; JWTs are accepted when this or the public key is set"
     )

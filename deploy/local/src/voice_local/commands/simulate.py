@@ -20,6 +20,7 @@ from voice_local.simulation.calls import first_day, generate
 from voice_local.simulation.delivery import DeliveryError, Receipt, Signer, deliver, planned
 from voice_local.simulation.parties import NoClaimsError, Parties
 from voice_local.simulation.story import Event
+from voice_local.storage import STORAGE
 
 _SEEDS = 2**31
 
@@ -58,13 +59,15 @@ def simulate(  # noqa: PLR0913 - one for each option
     folder = data_dir or Path(".voice")
     base_url = str(read_stack(folder)["base_url"])
     known = _tenant(folder, tenant)
+    directory = DataDir(folder)
     if seed is None:
         seed = random.randrange(_SEEDS)  # noqa: S311 - no secret
     now = now_ms()
     try:
-        made = generate(Parties.of(known), seed=seed, count=calls, days=days, now=now)
+        storage = directory.port_of(STORAGE)
+        made = generate(Parties.of(known), seed=seed, count=calls, days=days, now=now, storage=storage)
         deliveries = planned(made, shuffle=shuffle, duplicates=duplicates, seed=seed)
-        receipt = asyncio.run(_send(deliveries, base_url, Signer(DataDir(folder).keys().telnyx), rate))
+        receipt = asyncio.run(_send(deliveries, base_url, Signer(directory.keys().telnyx), rate))
     except (NoClaimsError, DataDirError, DeliveryError) as error:
         raise CommandError(str(error)) from error
     events = sum(len(call.events) for call in made)

@@ -20,8 +20,10 @@ def first_day(days: int, now: int) -> int:
     return now - now % DAY_MS - days * DAY_MS
 
 
-def generate(parties: Parties, *, seed: int, count: int, days: int, now: int) -> list[Call]:
+def generate(parties: Parties, *, seed: int, count: int, days: int, now: int, storage: int | None = None) -> list[Call]:
     """Give `count` calls of the `days` whole UTC days before the one of `now`, by their start.
+
+    Their recordings can be heard where the port of a running `storage` is given.
 
     Every mix of calls has all kinds in it: busy lines, no answers, transfers, voicemail, calls whose end was lost.
     """
@@ -38,7 +40,7 @@ def generate(parties: Parties, *, seed: int, count: int, days: int, now: int) ->
         rng = random.Random(f"{base}/{number}")  # noqa: S311 - no secret
         hour = rng.choices(range(24), _HOURS)[0]
         start = min(first + rng.randrange(days) * DAY_MS + hour * HOUR_MS + rng.randrange(HOUR_MS), last)
-        story = Story(parties, rng, f"{base}/{number}", start)
+        story = Story(parties, rng, f"{base}/{number}", start, storage)
         deck.pop()(story)
         calls.append(story.over())
     return sorted(calls, key=lambda call: (call.started_at, call.session))

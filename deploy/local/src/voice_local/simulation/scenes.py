@@ -7,6 +7,7 @@ from typing import Any
 
 from voice_local.simulation import phrases
 from voice_local.simulation.story import Leg, Story
+from voice_local.storage import recording_url
 
 _MOODS = ("positive", "positive", "positive", "neutral", "neutral", "negative")
 _SUCCEEDED: tuple[dict[str, object], ...] = (
@@ -152,14 +153,8 @@ def record(story: Story, leg: Leg, begun: int) -> None:
         story.tell("call.recording.error", leg, reason="Internal server error", call_control_id=...)
         return
     name = story.made_up(f"recording/{len(story.told)}")
-    lasting: dict[str, str | None] = {
-        "mp3": f"https://recordings.example.com/{name}.mp3",
-        "wav": f"https://recordings.example.com/{name}.wav",
-    }
-    presigned: dict[str, str | None] = {
-        "mp3": f"https://presigned.example.com/{name}.mp3?X-Amz-Expires=600",
-        "wav": None,
-    }
+    ended = story.ended_at or story.now
+    lasting, presigned = _files(story, name, seconds=round((ended - begun) / 1000))
     public, private = story.rng.choice(((lasting, presigned), ({}, presigned)))
     if story.chance(0.07):
         public, private = {}, {"mp3": None, "wav": ""}
@@ -171,9 +166,20 @@ def record(story: Story, leg: Leg, begun: int) -> None:
         channels=story.rng.choice(("single", "dual")),
         recording_id=name if story.chance(0.8) else ...,
         recording_started_at=story.text_of(begun),
-        recording_ended_at=story.text_of(story.ended_at or story.now),
+        recording_ended_at=story.text_of(ended),
         public_recording_urls=public,
         recording_urls=private,
+    )
+
+
+def _files(story: Story, name: str, *, seconds: int) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Give a recording's lasting and its presigned URLs: of the stack's own storage, or of hosts that nobody has."""
+    if story.storage is not None:
+        heard: dict[str, str | None] = {"mp3": None, "wav": recording_url(story.storage, name, seconds)}
+        return heard, heard
+    return (
+        {kind: f"https://recordings.example.com/{name}.{kind}" for kind in ("mp3", "wav")},
+        {"mp3": f"https://presigned.example.com/{name}.mp3?X-Amz-Expires=600", "wav": None},
     )
 
 

@@ -75,6 +75,8 @@ class Story:
     rng: random.Random
     name: str
     now: int
+    storage: int | None = None
+    """The port of the storage in which recordings are; ``None``: they are nowhere."""
     started_at: int = 0
     answered_at: int | None = None
     ended_at: int | None = None
