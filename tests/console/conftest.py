@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from console_factories import SCREENSHOTS, WATCH, Office, open_office, storage
+from console_factories import SCREENSHOTS, WATCH, Office, open_office
 from e2e_factories import RunningStack, start_stack
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from voice_gateway.console import BUILT
 from voice_local.servers import free_port
@@ -18,7 +18,10 @@ from voice_local.servers import free_port
 NewPage = Callable[..., Page]
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What Chromium says of answers that a test brought about; all else that it says of a page is a fault.
-_EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of (400|401|403|404|429|503)")
+_EXPECTED = re.compile(
+    r"Failed to load resource: (the server responded with a status of (400|401|403|404|429|503)"
+    r"|net::ERR_NAME_NOT_RESOLVED)"
+)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +50,11 @@ def office(stack: RunningStack) -> Office:
 
 
 @pytest.fixture(scope="package")
-def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[Browser]:
     """Run a Chromium for this folder: as long as Playwright does, no asynchronous test can run in this process."""
-    with storage(tmp_path_factory.mktemp("storage")) as port, sync_playwright() as driver:
-        # The hosts of simulated recordings are ours here; the certificate is nobody's.
-        flags = [f"--host-resolver-rules=MAP *.example.com:443 127.0.0.1:{port}", "--mute-audio"]
+    expect.set_options(timeout=20_000)  # two suites may share the machine
+    with sync_playwright() as driver:
+        flags = ["--host-resolver-rules=MAP *.example.com ~NOTFOUND", "--mute-audio"]  # no test asks the world
         running = driver.chromium.launch(executable_path=chromium, args=flags)
         yield running
         running.close()
@@ -68,10 +71,10 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
             faults.append(message.text)
 
     def open_page(**options: Any) -> Page:
-        chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "ignore_https_errors": True} | options
+        chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}} | options
         context = browser.new_context(**chosen)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         context.add_init_script(WATCH)
         page = context.new_page()
         page.on("console", note)

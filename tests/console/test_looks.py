@@ -24,29 +24,36 @@ def recorded(office: Office) -> str:
     return next(str(one["id"]) for one in listed if one["recording_available"])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_no_view_has_a_serious_finding_of_axe(
-    new_page: NewPage, office: Office, keep: Keep, scheme: str, *, phone: bool
+def test_no_view_has_a_serious_finding_of_axe_scrolls_sideways_or_moves_by_itself(
+    new_page: NewPage, office: Office, keep: Keep, *, phone: bool
 ) -> None:
-    page = new_page(color_scheme=scheme, **(PHONE if phone else {}))
-    rules = ["color-contrast"] if scheme == "dark" else []  # the theme changes colours and nothing else
+    page = new_page(reduced_motion="reduce", **(PHONE if phone else {}))
+    found: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        for scheme, rules in (("light", []), ("dark", ["color-contrast"])):  # a theme changes colours and nothing else
+            page.emulate_media(color_scheme=scheme)
+            expect(page.locator("html")).to_have_attribute("data-theme", scheme)
+            found[f"{name} {scheme}"] = serious(page, *rules)
+            keep(page, f"{name}-{'phone' if phone else 'desktop'}-{scheme}")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+        assert page.evaluate("window.watched.shift") < 0.01, name
+        page.emulate_media(color_scheme="light")
+
     page.goto(f"{office.url}/console")
     expect(page.get_by_label("API token")).to_be_visible()
-    found = {"sign-in": serious(page, *rules)}
-    views = {
-        "overview": "/console/?range=30d",
-        "custom": "/console/?start=2025-01-01&end=2025-01-02",
-        "conversations": "/console/conversations?range=30d",
-        "conversation": f"/console/conversations/{recorded(office)}?range=30d",
-    }
-    enter(page, office)
-    for name, path in views.items():
+    look("sign-in")
+    enter(page, office, "/console/?range=30d")
+    for name, path in (
+        ("overview", "/console/?range=30d"),
+        ("custom", "/console/?start=2025-01-01&end=2025-01-02"),
+        ("conversations", "/console/conversations?range=30d"),
+        ("conversation", f"/console/conversations/{recorded(office)}?range=30d"),
+    ):
         page.goto(office.url + path)
         settled(page)
-        found[name] = serious(page, *rules)
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
-        keep(page, f"{name}-{'phone' if phone else 'desktop'}-{scheme}")
+        look(name)
     assert {name: findings for name, findings in found.items() if findings} == {}
 
 
@@ -90,24 +97,20 @@ def test_the_keyboard_alone_leads_from_signing_in_to_a_transcript(page: Page, of
     expect(page.get_by_role("heading", name="Transcript")).to_be_visible()
 
 
-def test_the_console_is_light_paints_soon_and_does_not_move(page: Page, office: Office) -> None:
+def test_the_console_is_light_and_paints_soon(page: Page, office: Office) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
     sizes: list[float] = []
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    painted, weight = [], 0.0
     enter(page, office, "/console/?range=30d")
-    settled(page)
-    page.wait_for_load_state("networkidle")
-    assert 50_000 < sum(sizes) < 300_000
-    painted = []
-    for path in (
-        "/console/?range=30d",
-        "/console/conversations?range=30d",
-        f"/console/conversations/{recorded(office)}",
-    ):
-        page.goto(office.url + path)
+    for _ in range(3):  # the machine may be busy with other tests, but not all the time
         settled(page)
         page.wait_for_load_state("networkidle")
-        assert page.evaluate("window.watched.shift") < 0.01, path
+        weight = weight or sum(sizes)  # of the first visit
         painted.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-    assert min(painted) < 1000  # the machine may be busy with other tests, but not all the time
+        if painted[-1] < 1000:
+            break
+        page.reload()
+    assert min(painted) < 1000
+    assert 50_000 < weight < 300_000

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from console_factories import Office, enter, open_office, settled, sign_in
 from e2e_factories import RunningStack
 from playwright.sync_api import Page, expect
@@ -39,6 +38,11 @@ def recorded_with_tools(office: Office) -> dict[str, Any]:
     raise AssertionError(listed)
 
 
+def recorded(office: Office) -> dict[str, Any]:
+    listed = office.get(f"/api/conversations?limit=200&{days(30)}")["conversations"]
+    return next(one for one in listed if one["recording_available"])
+
+
 def text_of(cell: str, page: Page) -> list[str]:
     return [text.strip() for text in page.locator(cell).all_inner_texts()]
 
@@ -57,16 +61,16 @@ def test_the_overview_shows_each_figure_beside_that_of_the_period_before(
 
     for label, key in (("Calls", "total_calls"), ("Completed", "completed_calls"), ("Incomplete", "incomplete_calls")):
         assert re.search(rf"^{now[key]}\b", card(label), re.MULTILINE)
-        assert f"{before[key]} previous 5 days" in card(label)
+        assert f"Previous 5 days: {before[key]}" in card(label)
     for label, key in (
         ("Recordings available", "recording_availability_rate"),
         ("Tool success", "tool_call_success_rate"),
     ):
         assert f"{round(now[key] * 1000) / 10:g}%" in card(label)
-        assert f"{math.floor(before[key] * 1000 + 0.5) / 10:g}% previous 5 days" in card(label)
+        assert f"Previous 5 days: {math.floor(before[key] * 1000 + 0.5) / 10:g}%" in card(label)
     assert f"{round(now['avg_duration_seconds']) % 60:d}s" in card("Average duration").replace(" 0", " ")
     heard = page.locator(".kpi .kpi-before .sr").first.text_content() or ""
-    assert heard.endswith(f"previous 5 days: {before['total_calls']}.")
+    assert heard.endswith(f"Previous 5 days: {before['total_calls']}.")
     assert re.match(r"(Up|Down) |No change\.", heard)
 
 
@@ -167,19 +171,20 @@ def test_the_list_is_paged_and_each_page_is_a_link(page: Page, office: Office, k
     assert opened.evaluate(starts) == wanted[:25]
 
 
-@pytest.mark.parametrize("status", ["completed", "failed", "active"])
-def test_the_list_is_filtered_by_status(page: Page, office: Office, status: str) -> None:
-    answer = office.get(f"/api/conversations?status={status}&limit=25&{days(29)}")
+def test_the_list_is_filtered_by_status(page: Page, office: Office) -> None:
     enter(page, office, "/console/conversations?range=30d")
-    page.get_by_role("radio", name=status.title()).check()
-    expect(page).to_have_url(re.compile(f"status={status}$"))
-    settled(page)
-    if answer["total"]:
-        expect(page.locator("tbody .chip")).to_have_text([status.title()] * len(answer["conversations"]))
-    else:
-        expect(page.get_by_text("No conversations of this kind in the range")).to_be_visible()
-        page.get_by_role("link", name="Show all of the range").click()
-        expect(page.locator("tbody tr")).to_have_count(25)
+    for status in ("completed", "failed", "active"):
+        answer = office.get(f"/api/conversations?status={status}&limit=25&{days(29)}")
+        page.get_by_role("radio", name=status.title()).check()
+        expect(page).to_have_url(re.compile(f"status={status}$"))
+        if answer["total"]:
+            expect(page.locator("tbody .chip")).to_have_text([status.title()] * len(answer["conversations"]))
+    page.goto(f"{office.url}/console/conversations?start=2025-01-01&end=2025-01-02&status=failed")
+    expect(page.get_by_text("No conversations of this kind in the range")).to_be_visible()
+    page.get_by_role("link", name="Show all of the range").click()
+    expect(page.get_by_text("No conversations in this range")).to_be_visible()
+    page.get_by_role("link", name="Look at the last 90 days").click()
+    expect(page.locator("tbody tr")).to_have_count(25)
 
 
 def test_a_conversation_shows_its_facts_its_transcript_and_its_tools(page: Page, office: Office, keep: Keep) -> None:
@@ -233,10 +238,41 @@ def test_a_lines_time_plays_the_recording_from_there(page: Page, office: Office)
         assert time.monotonic() < deadline, at
         page.wait_for_timeout(50)
     assert at - place < 5
+    assert abs(audio.evaluate("(player) => player.duration") - recording["duration_seconds"]) <= 1
     expect(page.locator(".lines > li[aria-current=true]")).to_have_count(1)
     assert last.evaluate("(time) => time.closest('li').getAttribute('aria-current')") == "true"
     links = page.get_by_role("link", name="Download")
     assert [link.get_attribute("href") for link in links.all()] == recording["urls"]
+
+
+def test_a_recording_that_does_not_load_is_explained_and_can_be_tried_again(
+    stack: RunningStack, page: Page, keep: Keep
+) -> None:
+    office = open_office(stack, calls=12, heard=False)
+    one = recorded(office)
+    enter(page, office, f"/console/conversations/{one['id']}")
+    told = page.get_by_role("status").filter(has_text="The recording did not load. Links of Telnyx can run out")
+    expect(told).to_be_visible()
+    settled(page)
+    keep(page, "recording-not-loaded")
+    with page.expect_request("**/api/voice/recordings/*") as asked:
+        told.get_by_role("button", name="Try again").click()
+    assert asked.value.all_headers()["cache-control"] == "no-cache"
+    expect(told).to_be_visible()
+    expect(page.locator(".bubble").first).to_be_visible()
+
+
+def test_a_recording_in_a_storage_that_browsers_can_not_read_is_told_by_its_address(
+    page: Page, office: Office, keep: Keep
+) -> None:
+    one = recorded(office)
+    recording = office.get(f"/api/voice/recordings/{one['id']}")["recording"] | {"urls": ["gs://bucket/a/call.wav"]}
+    page.route("**/api/voice/recordings/*", lambda route: route.fulfill(json={"recording": recording}))
+    enter(page, office, f"/console/conversations/{one['id']}")
+    settled(page)
+    expect(page.get_by_text("The recording is in a storage that browsers")).to_be_visible()
+    expect(page.get_by_text("gs://bucket/a/call.wav")).to_be_visible()
+    keep(page, "recording-elsewhere")
 
 
 def test_a_link_to_a_conversation_works_after_signing_in(page: Page, office: Office) -> None:
@@ -249,9 +285,10 @@ def test_a_link_to_a_conversation_works_after_signing_in(page: Page, office: Off
     expect(page).to_have_title(f"{number} · Voice Console")
 
 
-@pytest.mark.parametrize("unknown", ["00000000-0000-4000-8000-000000000000", "%C3%A9%20x"])
-def test_an_unknown_conversation_is_told_as_one(page: Page, office: Office, unknown: str) -> None:
-    enter(page, office, f"/console/conversations/{unknown}")
+def test_an_unknown_conversation_is_told_as_one(page: Page, office: Office) -> None:
+    enter(page, office, "/console/conversations/00000000-0000-4000-8000-000000000000")
+    expect(page.get_by_text("There is no such conversation")).to_be_visible()
+    page.goto(f"{office.url}/console/conversations/%C3%A9%20x")
     expect(page.get_by_text("There is no such conversation")).to_be_visible()
     page.locator(".back-link").click()
     expect(page.get_by_role("heading", name="Conversations", level=1)).to_be_visible()

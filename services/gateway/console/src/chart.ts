@@ -7,7 +7,7 @@ import type { Bucket } from "./shapes.ts";
 const SECONDS = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 36_000, 86_400];
 const COUNTS = [1, 2, 5].flatMap((step) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((power) => step * power)).sort((one, other) => one - other);
 const LABEL_PX = 58;
-const NARROW_PX = 480;
+const CHARACTER_PX = 6.6; // of the axes' font
 const APART_PX = 26; // the tip stands beside its bar
 const GREATER = 1.08; // room above the highest bar
 
@@ -27,12 +27,11 @@ export function chartOptions(buckets: readonly Bucket[], width: "day" | "hour", 
   const most = Math.max(1, ...buckets.map(({ call_count }) => call_count));
   const longest = Math.max(1, ...buckets.map(({ avg_duration_seconds }) => avg_duration_seconds ?? 0));
   const few = buckets.length <= 45;
-  const narrow = box.clientWidth < NARROW_PX;
   const axis = { stroke: colour("--muted"), font, ticks: { show: false }, gap: 6 };
   return {
     width: box.clientWidth,
     height: box.clientHeight,
-    padding: [8, narrow ? 22 : 0, 0, 0], // half of the last label
+    padding: [8, 0, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
     scales: {
@@ -42,8 +41,8 @@ export function chartOptions(buckets: readonly Bucket[], width: "day" | "hour", 
     },
     axes: [
       { ...axis, grid: { show: false }, size: 28, splits: (plot) => labelled(buckets.length, plot.bbox.width / devicePixelRatio), values: (_, splits) => splits.map((at) => axisLabel(buckets[at], width)) },
-      { ...axis, scale: "calls", size: 40, incrs: COUNTS, space: 44, grid: { stroke: colour("--grid"), width: 1 }, values: (_, splits) => splits.map(format.shortCount) },
-      { ...axis, scale: "seconds", side: 1, size: 52, show: !narrow, incrs: SECONDS, space: 44, grid: { show: false }, values: (_, splits) => splits.map(shortDuration) },
+      { ...axis, scale: "calls", size: fitting, incrs: COUNTS, space: 44, grid: { stroke: colour("--grid"), width: 1 }, values: (_, splits) => splits.map(format.shortCount) },
+      { ...axis, scale: "seconds", side: 1, size: fitting, incrs: SECONDS, space: 44, grid: { show: false }, values: (_, splits) => splits.map(shortDuration) },
     ],
     series: [
       {},
@@ -55,6 +54,11 @@ export function chartOptions(buckets: readonly Bucket[], width: "day" | "hour", 
     ],
     hooks: { setCursor: [(plot) => place(plot, buckets, width, box, tip)] },
   };
+}
+
+/** Give the width (px) of an axis whose labels these are. */
+function fitting(_: uPlot, labels: readonly string[] | null): number {
+  return Math.ceil(Math.max(1, ...(labels ?? []).map(({ length }) => length)) * CHARACTER_PX) + 10;
 }
 
 function bars(): uPlot.Series.PathBuilder {

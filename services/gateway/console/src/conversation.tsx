@@ -121,7 +121,7 @@ function Headline({ of }: { readonly of: ConversationDetail }) {
     <span class="headline">
       <StatusChip status={of.status} />
       <span class="headline-when">{format.words(of.direction ?? "voice")} call on <time dateTime={of.started_at} title={format.localTime(start)}>{format.date(start)}, {format.clock(start)} UTC</time></span>
-      {of.duration_seconds !== null && <span>{format.duration(of.duration_seconds)} of talk</span>}
+      {of.duration_seconds !== null && <span class="headline-talk">{format.duration(of.duration_seconds)} of talk</span>}
     </span>
   );
 }

@@ -98,14 +98,19 @@ function Row({ one, query }: { readonly one: Conversation; readonly query: URLSe
       </td>
       <td role="cell" class="cell-parties"><Parties of={one} /></td>
       <td role="cell" class="cell-ours muted">{ours ?? format.NOTHING}</td>
-      <td role="cell" class="cell-duration">{one.duration_seconds === null ? <span class="muted">{format.NOTHING}</span> : format.duration(one.duration_seconds)}</td>
-      <td role="cell" class="cell-sentiment"><SentimentWord sentiment={one.sentiment} /></td>
-      <td role="cell" class="cell-recording">
+      <td role="cell" class={cell("duration", one.duration_seconds !== null)}>{one.duration_seconds === null ? <span class="muted">{format.NOTHING}</span> : format.duration(one.duration_seconds)}</td>
+      <td role="cell" class={cell("sentiment", one.sentiment !== null)}><SentimentWord sentiment={one.sentiment} /></td>
+      <td role="cell" class={cell("recording", one.recording_available)}>
         {one.recording_available ? <span class="recorded"><Icon name="wave" /><span>Available</span></span> : <span class="muted"><span aria-hidden="true">{format.NOTHING}</span><span class="sr">none</span></span>}
       </td>
       <td role="cell" class="cell-status"><StatusChip status={one.status} /></td>
     </tr>
   );
+}
+
+/** Name a cell; a phone has no column for what is not known. */
+function cell(name: string, known: boolean): string {
+  return `cell-${name}${known ? "" : " is-unknown"}`;
 }
 
 function Pages({ query, trail, cursor, next }: {

@@ -58,14 +58,20 @@ export function change(figure: Figure, now: number | null, before: number | null
 
 function amountOf(figure: Figure, now: number, before: number): string | null {
   if (figure.kind === "share") {
-    const tenths = Math.round(Math.abs(now - before) * 1000);
-    return tenths === 0 ? null : `${(tenths / 10).toFixed(1).replace(/\.0$/, "")} pts`;
+    const points = Math.abs(now - before) * 100;
+    return points < 0.05 ? null : `${short(points)} pts`;
   }
   if (now === before) return null;
   if (before === 0) return NEW;
   const share = Math.abs(now - before) / before;
   if (share < 0.0005) return null;
-  return share >= 10 ? `${format.count(Math.round(now / before))}×` : `${format.count(Math.round(share * 1000) / 10)}%`;
+  if (now >= 2 * before) return `${short(now / before)}×`;
+  return `${short(now === 0 ? 100 : Math.min(99, share * 100))}%`; // only what is gone altogether fell by 100%
+}
+
+/** Write a positive figure so that it fits beside another one: with tenths where it is below ten. */
+function short(value: number): string {
+  return format.count(value < 9.95 ? Math.round(value * 10) / 10 : Math.round(value));
 }
 
 /** Sums of a week: `grid[weekday][hour]`, Monday first, UTC. */

@@ -29,7 +29,7 @@ export function FigureCard({ figure, now, before, period, failed }: Props) {
         ? <p class="kpi-before">{failed ? "No comparison for now" : <Bone width="70%" />}</p>
         : (
           <p class="kpi-before">
-            <span aria-hidden="true">{shown(figure, past)} {period}</span>
+            <span aria-hidden="true">{period}: {shown(figure, past)}</span>
             <span class="sr">{sentenceOf(moved)}{period}: {spoken(figure, past)}.</span>
           </p>
         )}

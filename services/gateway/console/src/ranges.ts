@@ -73,11 +73,11 @@ export function isOpen(range: Range, now: number): boolean {
   return range.end >= dayOf(now);
 }
 
-/** Name the time before a range: `previous 7 days`, `the day before`. */
+/** Name the time before a range: `Previous 7 days`, `The day before`. */
 export function nameOfPrevious(range: Range): string {
   const days = daysBetween(range.start, range.end);
-  if (days > 1) return `previous ${days} days`;
-  return range.preset === "today" ? "yesterday" : "the day before";
+  if (days > 1) return `Previous ${days} days`;
+  return range.preset === "today" ? "Yesterday" : "The day before";
 }
 
 /** Give the parameters that the API takes for a range. */

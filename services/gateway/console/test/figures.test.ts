@@ -9,11 +9,16 @@ const bucket = (start: string, calls: number): Bucket => ({ bucket: start, call_
 test("a count moves by a share of what it was, and its tone is the figure's", () => {
   assert.deepEqual(change(figure("completed"), 112, 100), { direction: "up", tone: "good", amount: "12%" });
   assert.deepEqual(change(figure("incomplete"), 112, 100), { direction: "up", tone: "bad", amount: "12%" });
-  assert.deepEqual(change(figure("total"), 1, 3), { direction: "down", tone: "plain", amount: "66.7%" });
-  assert.equal(change(figure("total"), 120, 3)?.amount, "40×");
+  assert.deepEqual(change(figure("total"), 1, 3), { direction: "down", tone: "plain", amount: "67%" });
+  const amounts = [[1024, 1000], [1095, 1000], [1999, 1000], [2, 1], [7, 2], [120, 3], [1, 1000], [0, 1000]] as const;
+  assert.deepEqual(
+    amounts.map(([now, before]) => change(figure("total"), now, before)?.amount),
+    ["2.4%", "9.5%", "99%", "2×", "3.5×", "40×", "99%", "100%"],
+  );
 });
 
 test("a share moves by points", () => {
+  assert.equal(change(figure("tools"), 1, 0.444)?.amount, "56 pts");
   assert.deepEqual(change(figure("tools"), 0.9, 0.925), { direction: "down", tone: "bad", amount: "2.5 pts" });
   assert.equal(change(figure("recorded"), 0.90001, 0.9)?.direction, "same");
 });

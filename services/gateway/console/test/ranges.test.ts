@@ -28,9 +28,9 @@ test("a range written into a query is read back, and ends the page of a list", (
 test("the period before has the same days and ends the day before", () => {
   assert.deepEqual(previous(read("range=7d")), { start: "2025-02-16", end: "2025-02-22", preset: null });
   assert.deepEqual(previous(read("range=today")), { start: "2025-02-28", end: "2025-02-28", preset: null });
-  assert.equal(nameOfPrevious(read("range=30d")), "previous 30 days");
-  assert.equal(nameOfPrevious(read("range=today")), "yesterday");
-  assert.equal(nameOfPrevious(read("start=2025-01-05&end=2025-01-05")), "the day before");
+  assert.equal(nameOfPrevious(read("range=30d")), "Previous 30 days");
+  assert.equal(nameOfPrevious(read("range=today")), "Yesterday");
+  assert.equal(nameOfPrevious(read("start=2025-01-05&end=2025-01-05")), "The day before");
 });
 
 test("short ranges have hours, others days", () => {
