@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from voice_common.identity import new_key_pair
 from voice_common.mongo import Database
 from voice_common.store.tenants import TenantStore
 from voice_gateway import deletion
+from voice_gateway.audit import token_changed
 from voice_gateway.commands import tenants
 from voice_gateway.deletion import COLLECTIONS
 from voice_local.servers import Server
@@ -151,6 +153,15 @@ async def test_each_token_change_is_one_log_line_without_the_token(voice: Voice)
     assert made["token"] not in line
     (line,) = (await voice("token", "revoke", made["token"])).stderr.strip().splitlines()
     assert json.loads(line)["change"] == "revoked"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_is_spared_the_log_line_of_a_token(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> None:
+    seen = io.StringIO()
+    monkeypatch.setattr(seen, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stderr", seen)
+    token_changed("issued", "acme", "0123")
+    assert ("token changed" in seen.getvalue()) is not terminal
 
 
 async def test_deleting_a_tenant_deletes_its_data_and_frees_its_id(

@@ -24,7 +24,12 @@ def scope_refused(area: str, scope: str, tenant: str, token: str, address: str) 
 
 
 def token_changed(change: str, tenant: str, token: str, **facts: object) -> None:
-    """Note on standard error that a command issued or revoked a token (`change`); `token` is its id."""
+    """Note on standard error that a command issued or revoked a token (`change`); `token` is its id.
+
+    A terminal gets none: nobody keeps it there, and who typed the command reads what it prints.
+    """
+    if sys.stderr.isatty():
+        return
     log = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         processors=[
