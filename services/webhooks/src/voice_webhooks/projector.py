@@ -86,9 +86,7 @@ class Projection:
             await self.project(events[middle:])
             return
         (event,) = events
-        _log.error(
-            "event set aside", tenant=event.tenant, event_id=event.event, type=event.type, error=repr(error)
-        )
+        _log.error("event set aside", tenant=event.tenant, event_id=event.event, type=event.type, error=repr(error))
         SET_ASIDE.inc()
         await self._set_aside.keep(event, error)
 
