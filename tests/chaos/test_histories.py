@@ -29,7 +29,7 @@ OVERVIEW = "/api/voice/analytics/overview"
 
 @pytest.mark.timeout(300)
 def test_a_minute_of_faults_loses_nothing_shows_nothing_foreign_and_ends_with_exact_figures() -> None:
-    command = [sys.executable, "-m", "soak", "--seconds", "40", "--seed", "7"]
+    command = [sys.executable, "-m", "soak", "--seconds", "60", "--seed", "7"]
     ran = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, (ran.stdout + ran.stderr)[-6000:]
     told = json.loads(ran.stdout.splitlines()[-1])
