@@ -9,7 +9,7 @@ _ON_THEIR_OWN = ("least_privilege.py", "lifecycle.py", "simulation.py", "traces.
 _FIRST = ("tests/chaos/test_histories.py", "tests/console/", "tests/e2e/", "tests/chaos/", "tests/deploy/")
 
 
-class Distribution(LoadScopeScheduling):
+class Distribution(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """Hands out files in the order in which they were collected; those that share a stack are one."""
 
     def _split_scope(self, nodeid: str) -> str:

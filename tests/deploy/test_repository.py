@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import re
 import runpy
@@ -57,10 +58,18 @@ def declared_by(name: str) -> set[str]:
     return {name} | direct.union(*(declared_by(need) for need in direct if need in PROJECTS))
 
 
+def parsed(path: Path) -> ast.Module:
+    gc.disable()  # else Python 3.11 breaks off where a collection amid this formats a traceback (its issue 106905)
+    try:
+        return ast.parse(path.read_text())
+    finally:
+        gc.enable()
+
+
 def imports_of(folder: Path) -> Iterator[tuple[Path, str]]:
     """Give each top-level module that the code under `folder` imports."""
     for path in sorted((folder / "src").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 yield from ((path, alias.name.partition(".")[0]) for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -3,11 +3,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from retention_factories import Store
 from webhooks_factories import Service, Signer, start_service
 
 from voice_common.mongo import Database
+from voice_common.store.events import EventStore
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
 from voice_local.servers import Server
+from voice_webhooks.projection.documents import create_projection_indexes
 
 
 @pytest.fixture
@@ -33,3 +36,10 @@ async def service(
     service, stop = await start_service(database, mongo_server.url, signer)
     yield service
     await stop()
+
+
+@pytest.fixture
+async def store(database: Database) -> Store:
+    await EventStore(database).create_indexes()
+    await create_projection_indexes(database)
+    return Store(database)
