@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import orjson
@@ -52,7 +53,7 @@ class Body:
     examples: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Endpoint:
     """One route and what its callers are told of it.
 
@@ -97,13 +98,19 @@ def template_of(path: str) -> str:
 
 def add_endpoints(app: web.Application, name: str, endpoints: Sequence[Endpoint]) -> None:
     """Add the routes of a service, and the one that describes them."""
-    body = orjson.dumps(describe(name, endpoints))
+    body = _told(name, tuple(endpoints))
 
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json", charset="utf-8")
 
     app.add_routes(web.route(endpoint.method, endpoint.path, endpoint.handler) for endpoint in endpoints)
     app.router.add_get(PATH, answer)
+
+
+@cache
+def _told(name: str, endpoints: tuple[Endpoint, ...]) -> bytes:
+    """Give a service's description as JSON, made once in a process: making it takes longer than all else at a start."""
+    return orjson.dumps(describe(name, endpoints))
 
 
 def describe(name: str, endpoints: Iterable[Endpoint]) -> Json:
