@@ -1,5 +1,5 @@
 /** Runs before the first paint, so that a chosen theme does not flash. */
 
-import { applyTheme } from "./theme.ts";
+import { beginTheme } from "./theme.ts";
 
-applyTheme();
+beginTheme();

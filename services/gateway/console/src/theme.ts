@@ -8,8 +8,13 @@ export function currentTheme(): Theme {
   return chosenTheme() ?? (systemPrefersDark().matches ? "dark" : "light");
 }
 
-/** Show the chosen theme, or leave it to the system. */
-export function applyTheme(): void {
+/** Show the chosen theme, or the system's and follow it. */
+export function beginTheme(): void {
+  applyTheme();
+  systemPrefersDark().addEventListener("change", applyTheme);
+}
+
+function applyTheme(): void {
   document.documentElement.dataset.theme = currentTheme();
 }
 
@@ -23,15 +28,11 @@ export function switchTheme(): void {
 
 /** Call `changed` whenever another theme is shown; gives what ends that. */
 export function onTheme(changed: () => void): () => void {
-  const follow = () => {
-    applyTheme();
-    changed();
-  };
   const system = systemPrefersDark();
-  system.addEventListener("change", follow);
+  system.addEventListener("change", changed);
   addEventListener("voice:theme", changed);
   return () => {
-    system.removeEventListener("change", follow);
+    system.removeEventListener("change", changed);
     removeEventListener("voice:theme", changed);
   };
 }
