@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -69,9 +69,9 @@ def test_a_cell_is_shown_as_it_is_and_unbroken_where_no_terminal_reads_it() -> N
     assert "[bold]acme[/nothing] :smile: " + "x" * 200 in ran.output
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Have standard error be a terminal; give what tells all that is to be seen there."""
+@contextmanager
+def in_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
+    """Have standard error be a terminal (a fixture would not do: pytest sets it anew); give what tells all it shows."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     seen = b""
@@ -97,20 +97,23 @@ def wait_for(text: str, seen: Callable[[], str]) -> None:
 
 
 def test_a_terminal_sees_that_a_command_is_at_work_until_a_bar_tells_more(
-    terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with patience("asking"):
-        pass
-    assert terminal() == "", "what is quick says nothing"
-    monkeypatch.setattr(at_work, "_AFTER_SECONDS", 0.01)
-    with patience("asking"), patience("within"):
-        wait_for("asking", terminal)
-        with progress() as shown:
-            shown.add_task("sending", total=3)
-            wait_for("sending", terminal)
-            with patience("beside a bar"):
-                time.sleep(0.05)
-    assert not {text for text in ("within", "beside a bar") if text in terminal()}
+    with in_terminal(monkeypatch) as seen:
+        with patience("asking"):
+            pass
+        assert seen() == "", "what is quick says nothing"
+        monkeypatch.setattr(at_work, "_AFTER_SECONDS", 0.01)
+        with patience("asking"), patience("within"):
+            wait_for("asking", seen)
+            with progress() as shown:
+                shown.add_task("sending", total=3)
+                wait_for("sending", seen)
+                told = seen().count("asking")
+                with patience("beside a bar"):
+                    time.sleep(0.3)  # a sign that goes on would be drawn again
+                assert seen().count("asking") == told
+        assert not {text for text in ("within", "beside a bar") if text in seen()}
 
 
 def every_command() -> Iterator[tuple[str, click.Command]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from console_factories import Office, enter, serious, settled
@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 
 NewPage = Callable[..., Page]
 Keep = Callable[[Page, str], None]
+# A theme changes colours and nothing else.
+THEMES: dict[Literal["light", "dark"], list[str]] = {"light": [], "dark": ["color-contrast"]}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "is_mobile": True,
@@ -32,7 +34,7 @@ def test_no_view_has_a_serious_finding_of_axe_scrolls_sideways_or_moves_by_itsel
     found: dict[str, list[str]] = {}
 
     def look(name: str) -> None:
-        for scheme, rules in (("light", []), ("dark", ["color-contrast"])):  # a theme changes colours and nothing else
+        for scheme, rules in THEMES.items():
             page.emulate_media(color_scheme=scheme)
             expect(page.locator("html")).to_have_attribute("data-theme", scheme)
             found[f"{name} {scheme}"] = serious(page, *rules)

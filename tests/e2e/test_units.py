@@ -114,7 +114,7 @@ async def test_a_program_that_dies_three_times_before_it_serves_is_given_up_with
 
 async def test_a_program_that_can_not_be_run_at_all_is_given_up_with_a_sentence(tmp_path: Path) -> None:
     async def start() -> Child:
-        return await spawn([str(tmp_path / "nothing")], tmp_path / "unit.log")
+        raise ChildProcessError
 
     tried = replace(program(tmp_path, ""), spawn=start)
     unit = Unit(tried, lambda: None)
@@ -156,7 +156,7 @@ async def test_a_long_wait_is_told_line_by_line_where_no_terminal_is(
     assert lines[:3] == ["voice: waiting for gateway, recordings (0 s)"] + ["voice: waiting for recordings (0 s)"] * 2
 
 
-async def test_a_terminal_sees_at_once_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_sees_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     seen = b""
