@@ -16,6 +16,9 @@ from pymongo.errors import PyMongoError
 from voice_local.binaries import mongod
 from voice_local.servers import free_port
 
+_SETTINGS = {"electionTimeoutMillis": 3000, "heartbeatIntervalMillis": 500}
+"""A primary that is gone is missed after 3 seconds: what is tested is what the system does then."""
+
 
 @dataclass
 class ReplicaSet:
@@ -72,7 +75,7 @@ def _initiate(port: int, members: list[dict[str, Any]]) -> None:
     while True:
         try:
             with _client(port) as client:
-                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+                client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": _SETTINGS})
         except PyMongoError:
             assert time.monotonic() < deadline, "the replica set was not initiated"
             time.sleep(0.1)

@@ -24,7 +24,8 @@ from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
 from voice_local.servers import start_mongod
 from voice_webhooks.contribution import contribution_of
 
-RECOVERY_SECONDS = 15.0
+RECOVERY_SECONDS = 10.0
+"""Longest until events are taken again, of which a new mongod or an election may need 4."""
 SENDERS = 6
 
 
