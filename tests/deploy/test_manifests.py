@@ -30,6 +30,9 @@ from manifests import (
 )
 from settings_table import ROOT
 
+from voice_common.serving import _options
+from voice_common.settings import ServiceSettings
+
 CHECKOV = ROOT / ".venv/checkov/bin/checkov"
 HASHED = re.compile(r"-[a-z0-9]{10}$")
 NAME = "app.kubernetes.io/name"
@@ -142,7 +145,10 @@ def test_a_rolling_update_loses_no_request(overlay: str) -> None:
         rolling = workload.document["spec"]["strategy"]["rollingUpdate"]
         assert rolling["maxUnavailable"] == 0, workload.name
         assert rolling["maxSurge"] >= 1, workload.name
-        drain = int(workload.environment()["VOICE_DRAIN_SECONDS"]) + 1  # gunicorn's graceful_timeout
+        told = ServiceSettings(drain_seconds=float(workload.environment()["VOICE_DRAIN_SECONDS"]))
+        drain = _options(told, [])["graceful_timeout"]
+        assert isinstance(drain, int)
+        assert drain > told.drain_seconds, "gunicorn kills no worker that still drains"
         pause = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
         readiness = workload.container["readinessProbe"]
         assert pause >= 3, workload.name

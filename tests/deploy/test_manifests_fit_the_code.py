@@ -37,10 +37,13 @@ import voice_recordings.app
 import voice_webhooks.app
 from voice_common.cli.admin import PASSWORD_VARIABLE
 from voice_common.identity import public_key_of
+from voice_common.serving import _options
 from voice_common.settings import PREFIX, ServiceSettings, StoreSettings, load
 from voice_common.store.access import OPERATOR, ROLES
 from voice_common.telemetry.traces import traces_wanted
+from voice_common.web import front
 from voice_common.web.app import make_app
+from voice_gateway import edge, upstream
 from voice_gateway.areas import AREAS
 from voice_gateway.settings import GatewaySettings
 
@@ -130,7 +133,8 @@ def test_the_gateways_ports_are_the_same_everywhere() -> None:
     assert IMAGE_ENVIRONMENT["VOICE_PORT"] == port
     assert STAGES[-1].arguments("EXPOSE") == [port]
     assert COMPOSE["gateway"]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    assert f"service/voice-gateway {port}" in (KUBERNETES / "overlays/dev/kustomization.yaml").read_text()
+    for paper in (KUBERNETES / "overlays/dev/kustomization.yaml", ROOT / "docs/deploy.md"):
+        assert f"service/voice-gateway {port}" in paper.read_text()
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -175,6 +179,43 @@ def test_the_gateway_finds_the_services_that_are_there(overlay: str) -> None:
     for name in ("analytics", "recordings", "webhooks"):
         ports = {port["port"] for port in services[f"voice-{name}"]["spec"]["ports"]}
         assert gateway.environment()[f"VOICE_{name.upper()}_URL"] in {f"http://voice-{name}:{port}" for port in ports}
+
+
+def stores_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give host and port of each store that a program is told."""
+    urls = {name: environment[name] for name in ("VOICE_MONGO_URL", "VOICE_REDIS_URL") if name in environment}
+    return {name: urlsplit(url).netloc.rpartition("@")[2] for name, url in urls.items()}
+
+
+def test_development_finds_the_stores_that_are_there() -> None:
+    stores = {workload.name: workload for workload in workloads("dev") if workload.kind == "StatefulSet"}
+    listening = {name: objects("dev", "Service")[name]["spec"]["ports"][0]["port"] for name in stores}
+    assert listening == {"mongo": 27017, "redis": 6379}, "where the servers listen by themselves"
+    expected = {
+        "VOICE_MONGO_URL": f"mongo-0.{stores['mongo'].document['spec']['serviceName']}:{listening['mongo']}",
+        "VOICE_REDIS_URL": f"redis:{listening['redis']}",
+    }
+    for workload in our_workloads("dev"):
+        assert stores_of(workload.environment()).items() <= expected.items(), workload.name
+    initiated = stores["mongo"].container["startupProbe"]["exec"]["command"][-1]
+    assert f'host: "{expected["VOICE_MONGO_URL"]}"' in initiated, "its clients must know it by the same name"
+
+
+def test_compose_finds_the_stores_that_are_there() -> None:
+    expected = {"VOICE_MONGO_URL": "mongo:27017", "VOICE_REDIS_URL": "redis:6379"}
+    for name, service in COMPOSED.items():
+        assert stores_of(service["environment"]).items() <= expected.items(), name
+    assert {"mongo", "redis"} <= COMPOSE.keys()
+    assert f'host: "{expected["VOICE_MONGO_URL"]}"' in COMPOSE["mongo"]["healthcheck"]["test"][-1]
+
+
+def test_servers_keep_connections_longer_than_the_gateways_pool_does() -> None:
+    kept = {
+        _options(GatewaySettings.model_construct(), [])["keepalive"],
+        edge._KEEP_ALIVE_SECONDS,
+        front._KEEP_ALIVE_SECONDS,
+    }
+    assert min(kept) > upstream._POOL_KEEPS, "else a request meets a connection that is just closed"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

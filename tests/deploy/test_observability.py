@@ -78,7 +78,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Sample]]:
         urls["voice-analytics-worker"] = f"http://127.0.0.1:{worker}/metrics"
         yield [sample for job, url in urls.items() for sample in scraped(job, url)]
     finally:
-        running.stop()
+        running.process.kill()  # nobody reads its data again, and what it started ends with it
+        running.process.wait()
 
 
 def scraped(job: str, url: str) -> list[Sample]:

@@ -70,8 +70,9 @@ def test_a_command_in_a_pod_is_in_that_pods_image() -> None:
     assert found
     for image, command in found:
         # What the root brings, each image has.
-        assert COMMANDS[command].dist is not None
-        package = COMMANDS[command].dist.name.removeprefix("voice-")
+        brought_by = COMMANDS[command].dist
+        assert brought_by is not None
+        package = brought_by.name.removeprefix("voice-")
         for name in IMAGES if image == "$name" else [image]:
             assert package in {"common", *IMAGES[name]}, f"voice {command} is not in the image {name}"
 
