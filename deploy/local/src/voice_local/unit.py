@@ -105,7 +105,8 @@ class Unit:
         while True:
             code, served = await self._live()
             if not self._served.is_set() and (code == _WRONG_SETTING or failures + 1 >= _START_ATTEMPTS):
-                raise StartError(f"{self.program.name} did not start ({_why(code)}): {self._last_words()}")
+                how = "" if code == _WRONG_SETTING else f" ({_why(code)})"
+                raise StartError(f"{self.program.name} did not start{how}: {self._last_words()}")
             failures = 0 if served else failures + 1
             click.echo(f"voice: {self.program.name} ended ({_why(code)}) and is started again", err=True)
             if failures:
