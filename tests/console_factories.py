@@ -130,6 +130,26 @@ def open_office(
     return in_world(stack, open_one)
 
 
+def recorded(office: Office) -> dict[str, Any]:
+    """Give a conversation of the list that has a recording."""
+    return next(one for one in _listed(office) if one["recording_available"])
+
+
+def recorded_with_tools(office: Office) -> dict[str, Any]:
+    """Give a conversation that has a recording, messages and tool calls."""
+    for one in _listed(office):
+        if one["recording_available"]:
+            found: dict[str, Any] = office.get(f"/api/conversations/{one['id']}")["conversation"]
+            if found["tool_calls"] and found["message_count"] > 3:
+                return found
+    raise AssertionError("no such conversation")
+
+
+def _listed(office: Office) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = office.get("/api/conversations?limit=200")["conversations"]
+    return listed
+
+
 def sign_in(page: Page, office: Office, path: str = "/console/", *, token: str | None = None) -> None:
     """Open an address of the console and sign in there."""
     page.goto(office.url + path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from console_factories import Office, enter, serious, settled
-from playwright.sync_api import Page, expect
+from console_factories import Office, enter, recorded, recorded_with_tools, serious, settled
+from playwright.sync_api import Page, Route, expect
 
 NewPage = Callable[..., Page]
 Keep = Callable[[Page, str], None]
@@ -19,11 +20,6 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "has_touch": True,
 }
-
-
-def recorded(office: Office) -> str:
-    listed = office.get("/api/conversations?limit=200")["conversations"]
-    return next(str(one["id"]) for one in listed if one["recording_available"])
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
@@ -51,7 +47,7 @@ def test_no_view_has_a_serious_finding_of_axe_scrolls_sideways_or_moves_by_itsel
         ("overview", "/console/?range=30d"),
         ("custom", "/console/?start=2025-01-01&end=2025-01-02"),
         ("conversations", "/console/conversations?range=30d"),
-        ("conversation", f"/console/conversations/{recorded(office)}?range=30d"),
+        ("conversation", f"/console/conversations/{recorded(office)['id']}?range=30d"),
     ):
         page.goto(office.url + path)
         settled(page)
@@ -97,6 +93,24 @@ def test_the_keyboard_alone_leads_from_signing_in_to_a_transcript(page: Page, of
     expect(page).to_have_url(re.compile(r"/console/conversations/[^/]+\?range=30d"))
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     expect(page.get_by_role("heading", name="Transcript")).to_be_visible()
+
+
+def test_lines_that_are_shown_do_not_move_when_the_facts_and_the_recording_come_late(
+    new_page: NewPage, office: Office
+) -> None:
+    page = new_page(**PHONE)
+
+    def late(route: Route) -> None:
+        time.sleep(0.3)
+        route.continue_()
+
+    page.route(re.compile(r"/api/conversations/[^/]+$"), late)
+    page.route("**/api/voice/recordings/*", late)
+    enter(page, office, f"/console/conversations/{recorded_with_tools(office)['id']}")
+    expect(page.locator(".tool").first).to_be_visible()
+    settled(page)
+    expect(page.get_by_label("Recording of the call")).to_be_visible()
+    assert page.evaluate("window.watched.shift") < 0.01
 
 
 def test_the_console_is_light_and_paints_soon(page: Page, office: Office) -> None:

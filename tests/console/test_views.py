@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from console_factories import Office, enter, open_office, settled, sign_in
+from console_factories import Office, enter, open_office, recorded, recorded_with_tools, settled, sign_in
 from e2e_factories import RunningStack
 from playwright.sync_api import Page, expect
 
@@ -25,22 +25,6 @@ def days(first: int, last: int = 0) -> str:
 def metrics(office: Office, query: str) -> dict[str, Any]:
     found: dict[str, Any] = office.get(f"/api/voice/analytics/detailed?{query}")["metrics"]
     return found
-
-
-def recorded_with_tools(office: Office) -> dict[str, Any]:
-    """Give a conversation that has a recording, messages and tool calls."""
-    listed = office.get(f"/api/conversations?limit=200&{days(30)}")["conversations"]
-    for one in listed:
-        if one["recording_available"]:
-            found: dict[str, Any] = office.get(f"/api/conversations/{one['id']}")["conversation"]
-            if found["tool_calls"] and found["message_count"] > 3:
-                return found
-    raise AssertionError(listed)
-
-
-def recorded(office: Office) -> dict[str, Any]:
-    listed = office.get(f"/api/conversations?limit=200&{days(30)}")["conversations"]
-    return next(one for one in listed if one["recording_available"])
 
 
 def text_of(cell: str, page: Page) -> list[str]:

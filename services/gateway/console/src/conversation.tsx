@@ -66,6 +66,8 @@ function Parts({ detail, messages, recording, shownRecording }: PartsProps) {
   const [seconds, setSeconds] = useState<number | null>(null);
   const found = detail.loaded?.body.conversation ?? null;
   const said = messages.loaded?.body;
+  // Tool calls come with the facts: lines that are shown already must not move for them.
+  const awaited = found === null && detail.error === null;
   const lines = useMemo(() => linesOf(said ?? [], found?.tool_calls ?? []), [said, found]);
   const jump = (place: number) => {
     const player = audio.current;
@@ -80,13 +82,13 @@ function Parts({ detail, messages, recording, shownRecording }: PartsProps) {
           <h2 id="transcript-title">Transcript</h2>
           {shownRecording?.started_at != null && <span class="muted small">Choose a time to hear it</span>}
         </div>
-        <Shown of={messages} skeleton={<TranscriptSkeleton />}>
+        <Shown of={awaited ? { ...messages, loaded: null } : messages} skeleton={<TranscriptSkeleton />}>
           {() => lines.length === 0
             ? <Nothing title="Nothing was said"><p>{found?.status === "active" ? "Lines appear as they are spoken." : "There is no final transcript of this call."}</p></Nothing>
             : (
               <TranscriptLines
                 lines={lines} start={found === null ? (lines[0]?.at ?? 0) : Date.parse(found.answered_at ?? found.started_at)}
-                recording={shownRecording} current={seconds === null ? -1 : lineAt(lines, shownRecording, seconds)} onJump={jump}
+                recording={shownRecording} recorded={found?.recording_available ?? false} current={seconds === null ? -1 : lineAt(lines, shownRecording, seconds)} onJump={jump}
               />
             )}
         </Shown>

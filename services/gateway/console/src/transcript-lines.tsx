@@ -10,6 +10,8 @@ interface Props {
   /** When the talk began (ms): what times are counted from where there is no recording. */
   readonly start: number;
   readonly recording: Recording | null;
+  /** Whether there is a recording, which may not be known yet: its lines' times keep room for a sign. */
+  readonly recorded: boolean;
   /** The line that is heard now, or -1. */
   readonly current: number;
   readonly onJump: (seconds: number) => void;
@@ -19,12 +21,12 @@ const NAMES = { user: "Caller", assistant: "Assistant" } as const;
 const OUTCOMES = { started: "No outcome told", succeeded: "Succeeded", failed: "Failed" } as const;
 
 /** Shows every line with its time; a time that the recording covers plays it from there. */
-export function TranscriptLines({ lines, start, recording, current, onJump }: Props) {
+export function TranscriptLines({ lines, start, recording, recorded, current, onJump }: Props) {
   return (
     <ol class="lines">
       {lines.map((line, index) => {
         const place = placeIn(recording, line.at);
-        const time = <LineTime at={line.at} start={start} place={place} onJump={onJump} />;
+        const time = <LineTime at={line.at} start={start} place={place} recorded={recorded} onJump={onJump} />;
         if (line.kind === "tool") return <li key={`t/${line.tool.id}`} class="line is-tool"><Tool call={line.tool} />{time}</li>;
         const { role, content, id } = line.message;
         return (
@@ -38,14 +40,21 @@ export function TranscriptLines({ lines, start, recording, current, onJump }: Pr
   );
 }
 
-function LineTime({ at, start, place, onJump }: {
+function LineTime({ at, start, place, recorded, onJump }: {
   readonly at: number;
   readonly start: number;
   readonly place: number | null;
+  readonly recorded: boolean;
   readonly onJump: (seconds: number) => void;
 }) {
   const title = `${format.clock(at)} UTC`;
-  if (place === null) return <time class="line-time" dateTime={new Date(at).toISOString()} title={title}>{format.position((at - start) / 1000)}</time>;
+  if (place === null) {
+    return (
+      <time class="line-time" dateTime={new Date(at).toISOString()} title={title}>
+        {recorded && <span class="no-sign" />}{format.position((at - start) / 1000)}
+      </time>
+    );
+  }
   return (
     <button class="line-time" type="button" title={title} onClick={() => onJump(place)}>
       <Icon name="play" size={10} /><span class="sr">Play from </span>{format.position(place)}
