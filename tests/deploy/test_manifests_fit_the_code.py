@@ -210,9 +210,9 @@ def test_compose_finds_the_stores_that_are_there() -> None:
 
 
 def test_servers_keep_connections_longer_than_the_gateways_pool_does() -> None:
-    kept = _options(GatewaySettings.model_construct(), [])["keepalive"]
-    assert isinstance(kept, int | float)
-    kept = min(kept, edge._KEEP_ALIVE_SECONDS, front._KEEP_ALIVE_SECONDS)
+    gunicorns = _options(GatewaySettings.model_construct(), [])["keepalive"]
+    assert isinstance(gunicorns, int)
+    kept = min(gunicorns, edge._KEEP_ALIVE_SECONDS, front._KEEP_ALIVE_SECONDS)
     assert kept > upstream._POOL_KEEPS, "else a request meets a connection that is just closed"
 
 
