@@ -60,10 +60,34 @@ def browser(chromium: str) -> Iterator[Browser]:
         running.close()
 
 
+def open_profile(browser: Browser, **options: Any) -> BrowserContext:
+    profile = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+    profile.set_default_timeout(20_000)
+    profile.add_init_script(WATCH)
+    return profile
+
+
+def forget(profile: BrowserContext, origin: str) -> None:
+    """Empty a profile of its pages, of what they stored and of the cache."""
+    for page in profile.pages[1:]:
+        page.close()
+    for page in profile.pages:
+        session = profile.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        session.send("Network.clearBrowserCache")
+        page.close()
+
+
+@pytest.fixture(scope="package")
+def shared(browser: Browser) -> BrowserContext:
+    """Give the profile of tests that ask for none of their own: to empty one costs much less than to make one."""
+    return open_profile(browser)
+
+
 @pytest.fixture
-def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Give what opens a page in a fresh profile; at the end, no page may have broken its policy or thrown."""
-    contexts: list[BrowserContext] = []
+def new_page(browser: Browser, shared: BrowserContext, stack: RunningStack) -> Iterator[NewPage]:
+    """Give what opens a page in an empty profile; at the end, no page may have broken its policy or thrown."""
+    profiles = [shared]
     faults: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
@@ -71,21 +95,21 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
             faults.append(message.text)
 
     def open_page(**options: Any) -> Page:
-        chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}} | options
-        context = browser.new_context(**chosen)
-        contexts.append(context)
-        context.set_default_timeout(20_000)
-        context.add_init_script(WATCH)
-        page = context.new_page()
+        if options:
+            profiles.append(open_profile(browser, **options))
+        page = profiles[-1].new_page()
         page.on("console", note)
         page.on("pageerror", lambda error: faults.append(str(error)))
         return page
 
     yield open_page
-    for context in contexts:
-        for page in context.pages:
+    for profile in profiles:
+        for page in profile.pages:
             faults += page.evaluate("window.watched ? window.watched.violations : []")
-        context.close()
+        if profile is shared:
+            forget(profile, stack.base_url)
+        else:
+            profile.close()
     assert faults == []
 
 
