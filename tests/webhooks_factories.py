@@ -106,15 +106,16 @@ class _Server(TestServer):
 
 
 async def start_service(
-    database: Database, mongo_url: str, signer: Signer
+    database: Database, mongo_url: str, signer: Signer, **more: int
 ) -> tuple[Service, Callable[[], Awaitable[None]]]:
-    """Start the service on `database`; give it and what stops it."""
+    """Start the service on `database`, with `more` settings; give it and what stops it."""
     private, public = new_key_pair()
     settings = WebhooksSettings(
         mongo_url=mongo_url,
         mongo_database=database.name,
         identity_public_keys=[public],
         telnyx_public_keys=[signer.public_key],
+        **more,  # type: ignore[arg-type] # pydantic looks at them
     )
     client = TestClient(_Server(create_app(settings)))
     await client.start_server()

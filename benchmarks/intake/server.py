@@ -26,7 +26,7 @@ from voice_common.web.front import FrontRunner
 from voice_common.web.openapi import add_endpoints
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
-from voice_webhooks.handlers import RECEPTION
+from voice_webhooks.handlers import LARGEST_BODY, RECEPTION
 from voice_webhooks.intake import Intake, Stored
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
@@ -78,7 +78,9 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
         Quarantine(database),
         [key],
         VerificationBudget(),
+        levels=100,
     )
+    app[LARGEST_BODY] = 1 << 20
     add_endpoints(app, "webhooks", ENDPOINTS)
     group.start()
     runner = FrontRunner(app, webhook_front(app), drain_seconds=1)

@@ -104,6 +104,16 @@ class IdentitySettings(BaseSettings):
     )
 
 
+class WebhookBodySettings(BaseSettings):
+    """What whoever takes a webhook's body in is told."""
+
+    model_config = _CONFIG  # as above
+
+    webhook_bytes: int = Field(
+        1024 * 1024, ge=64 * 1024, le=2 * 1024 * 1024, description="largest body of a webhook in bytes; over it: 413"
+    )
+
+
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 

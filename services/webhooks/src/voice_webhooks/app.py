@@ -24,7 +24,7 @@ from voice_common.web.health import HEALTH
 from voice_common.web.openapi import add_endpoints
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
-from voice_webhooks.handlers import RECEPTION
+from voice_webhooks.handlers import LARGEST_BODY, RECEPTION
 from voice_webhooks.indexes import make_indexes
 from voice_webhooks.intake import Intake
 from voice_webhooks.projector import Projection, Projector
@@ -56,6 +56,7 @@ async def application() -> FrontRunner:
 def create_app(settings: WebhooksSettings) -> web.Application:
     """Assemble the service; nothing connects before it starts."""
     app = make_app("webhooks", log_requests=settings.logs_requests)
+    app[LARGEST_BODY] = settings.webhook_bytes
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "webhooks")
     add_endpoints(app, "webhooks", ENDPOINTS)
 
@@ -76,7 +77,13 @@ def create_app(settings: WebhooksSettings) -> web.Application:
             max_bytes=settings.intake_queue_bytes,
         )
         app[RECEPTION] = Reception(
-            directory, ties, intake, quarantine, settings.telnyx_public_keys, VerificationBudget()
+            directory,
+            ties,
+            intake,
+            quarantine,
+            settings.telnyx_public_keys,
+            VerificationBudget(),
+            levels=settings.webhook_levels,
         )
         intake.start()
         projector.start()

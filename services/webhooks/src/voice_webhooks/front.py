@@ -18,7 +18,7 @@ from voice_common.web.front import Front
 from voice_common.web.observe import CLIENT_LEFT, REQUEST_ID_HEADER, request_id_of, stamp
 from voice_common.web.ready import ReadyResponse, is_plain
 from voice_common.web.render import answer_to
-from voice_webhooks.handlers import PATHS, RECEPTION, take
+from voice_webhooks.handlers import LARGEST_BODY, PATHS, RECEPTION, take
 from voice_webhooks.reception import Result
 
 _JSON = (hdrs.CONTENT_TYPE, "application/json; charset=utf-8")
@@ -27,7 +27,7 @@ _BODIES = {result: orjson.dumps({"status": result}) for result in Result}
 
 def webhook_front(app: web.Application) -> Front:
     """Make the front of the webhooks service's application."""
-    observer, verifier = app[OBSERVER], app[IDENTITY_VERIFIER]
+    observer, verifier, largest = app[OBSERVER], app[IDENTITY_VERIFIER], app[LARGEST_BODY]
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse | None:
         path = request.raw_path
@@ -40,7 +40,7 @@ def webhook_front(app: web.Application) -> Front:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = CLIENT_LEFT
         try:
-            result = await take(request, verifier, app[RECEPTION])
+            result = await take(request, verifier, app[RECEPTION], largest)
             status = 200
         except Exception as error:  # noqa: BLE001 - the last place that sees it; the detail goes to the log
             response = answer_to(error)

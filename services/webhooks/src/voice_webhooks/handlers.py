@@ -14,23 +14,27 @@ from voice_webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from voice_webhooks.telemetry import result_counter
 
 RECEPTION = web.AppKey("reception", Reception)
-MAX_BODY = 1024 * 1024
+LARGEST_BODY = web.AppKey("largest_body", int)
+"""Bytes that a webhook may have."""
+
 PATHS = frozenset({"/api/webhooks/telnyx/voice", "/api/webhooks/telnyx/voice/conversational-ai"})
 
 
 async def receive_webhook(request: web.Request) -> web.Response:
     """Take one signed webhook in and say what became of it."""
-    return json_response({"status": await take(request, request.app[IDENTITY_VERIFIER], request.app[RECEPTION])})
+    app = request.app
+    result = await take(request, app[IDENTITY_VERIFIER], app[RECEPTION], app[LARGEST_BODY])
+    return json_response({"status": result})
 
 
-async def take(request: web.BaseRequest, verifier: IdentityVerifier, reception: Reception) -> Result:
-    """Take one signed webhook in, from the gateway only; count what became of it.
+async def take(request: web.BaseRequest, verifier: IdentityVerifier, reception: Reception, largest: int) -> Result:
+    """Take one signed webhook of at most `largest` bytes in, from the gateway only; count what became of it.
 
     Raises the errors of `Reception.receive`, and the area's 401 for who is not the gateway.
     """
     identity_of(request, verifier, "webhooks")
     try:
-        body = await read_body(request)
+        body = await read_body(request, largest)
         result = await reception.receive(
             body, request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
         )
@@ -42,13 +46,13 @@ async def take(request: web.BaseRequest, verifier: IdentityVerifier, reception: 
     return result
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
-    """Read a body of at most `MAX_BODY` bytes, counted as they arrive; raise `ContentTooLarge`."""
-    if (request.content_length or 0) > MAX_BODY:
+async def read_body(request: web.BaseRequest, largest: int) -> bytes:
+    """Read a body of at most `largest` bytes, counted as they arrive; raise `ContentTooLarge`."""
+    if (request.content_length or 0) > largest:
         raise ContentTooLarge
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
-        if len(body) > MAX_BODY:
+        if len(body) > largest:
             raise ContentTooLarge
     return bytes(body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import NamedTuple
@@ -61,7 +61,7 @@ class Reception:
         system_keys: Sequence[str],
         budget: VerificationBudget,
         *,
-        clock: Callable[[], float] = time.time,
+        levels: int,
     ) -> None:
         self._directory = directory
         self._ties = ties
@@ -69,7 +69,7 @@ class Reception:
         self._quarantine = quarantine
         self._system_keys = system_keys
         self._budget = budget
-        self._clock = clock
+        self._levels = levels
 
     async def receive(self, body: bytes, signature: str | None, timestamp: str | None) -> Result:
         """Take one webhook in.
@@ -77,14 +77,14 @@ class Reception:
         Raises `InvalidWebhookSignature`, `BadRequest` for a signed body that can't be read (it is kept), and
         `Unavailable` where it is not certain that the event is durable.
         """
-        now = self._clock()
+        now = time.time()
         try:
             signed = read_signed(body, signature, timestamp, now=now)
         except InvalidSignatureError as error:
             raise InvalidWebhookSignature from error
         received_at = int(now * 1000)
         try:
-            envelope = read_envelope(body, received_at=received_at)
+            envelope = read_envelope(body, received_at=received_at, deepest=self._levels)
         except UnreadableEventError as error:
             async with _in_time():
                 await self._keep_unreadable(signed, body, str(error), received_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from voice_common.web.openapi import Answer, Body, Endpoint, failure, header
-from voice_webhooks.handlers import MAX_BODY, receive_webhook
+from voice_webhooks.handlers import receive_webhook
 from voice_webhooks.reception import InvalidWebhookSignature, Result
 from voice_webhooks.shapes import BareEvent, Envelope, WebhookAnswer
 from voice_webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE_SECONDS
@@ -104,9 +104,10 @@ def _endpoint(path: str, name: str, summary: str, *examples: str) -> Endpoint:
                 examples={result.value: {"status": result.value} for result in Result},
             ),
             400: failure(
-                "It is signed but can't be used: not JSON, or without an event's id or type. It is kept, with the "
-                "reason.",
+                "It is signed but can't be used: not JSON, nested more than 100 levels deep (unless the operator says "
+                "otherwise), or without an event's id or type. It is kept, with the reason.",
                 f"{_KEPT}the body is not JSON",
+                f"{_KEPT}the body is nested more than 100 levels deep",
                 f"{_KEPT}the event has no id",
                 f"{_KEPT}the event has no type",
             ),
@@ -114,7 +115,7 @@ def _endpoint(path: str, name: str, summary: str, *examples: str) -> Endpoint:
                 f"The signature is missing, malformed or wrong, or over {TOLERANCE_SECONDS} s off; nothing is stored.",
                 InvalidWebhookSignature.message,
             ),
-            413: failure(f"The body has more than {MAX_BODY} bytes.", "Request body is too large"),
+            413: failure("The body is over 1 MiB, unless the operator says otherwise.", "Request body is too large"),
             503: failure(
                 "It is not certain that the event is stored: send it again.",
                 "Service unavailable",

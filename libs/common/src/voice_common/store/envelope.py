@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from voice_common.ids import is_conversation_id
 from voice_common.times import read_event_time
 
 _LONGEST_ID = 256
+_MOST_DIGITS = 4300  # Python reads no more as an int, since that takes quadratic time
 _FOREIGN = (("leg", "call_leg_id"), ("control", "call_control_id"), ("conversation", "conversation_id"))
 
 
@@ -41,12 +43,15 @@ class Envelope:
     stream: str
 
 
-def read_envelope(body: bytes, *, received_at: int) -> Envelope:
+def read_envelope(body: bytes, *, received_at: int, deepest: int | None = None) -> Envelope:
     """Read an event; `received_at` stands in where it says no time.
 
-    Raises `UnreadableEventError` where the body is no JSON object or has no event id or type.
+    Raises `UnreadableEventError` where the body is no JSON object, has no event id or type, or is nested more than
+    `deepest` levels deep. That is for what is new: what was stored once is read whatever the limit is by now.
     """
     document = read_json(body)
+    if deepest is not None and is_deeper(body, document, deepest):
+        raise UnreadableEventError(f"the body is nested more than {deepest} levels deep")
     if not isinstance(document, dict):
         raise UnreadableEventError("the body is not a JSON object")
     data = document.get("data")
@@ -100,9 +105,24 @@ def read_json(body: bytes) -> object:
     except orjson.JSONDecodeError:
         pass
     try:
-        return _without_surrogates(json.loads(body.decode(), parse_constant=_refuse))
-    except (ValueError, RecursionError) as error:
+        return _without_surrogates(json.loads(body.decode(), parse_constant=_refuse, parse_int=_whole))
+    except ValueError as error:
         raise UnreadableEventError("the body is not JSON") from error
+    except RecursionError as error:
+        raise UnreadableEventError("the body is nested too deeply") from error
+
+
+def is_deeper(body: bytes, document: object, levels: int) -> bool:
+    """Tell whether a body, which `document` was read from, has more than so many objects and lists in one another."""
+    if body.count(b"{") + body.count(b"[") <= levels:  # so it is with nearly all events
+        return False
+    level: list[Any] = [document]
+    for _ in range(levels + 1):
+        nodes = [node for node in level if isinstance(node, dict | list)]
+        if not nodes:
+            return False
+        level = list(itertools.chain.from_iterable(node.values() if isinstance(node, dict) else node for node in nodes))
+    return True
 
 
 def _occurred_at(data: Mapping[str, Any], payload: Mapping[str, Any], received_at: int) -> int:
@@ -114,6 +134,11 @@ def _occurred_at(data: Mapping[str, Any], payload: Mapping[str, Any], received_a
 
 def _refuse(constant: str) -> object:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _whole(digits: str) -> float:
+    """Read a whole number; one that no double can hold is infinite, as it is with an exponent."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 def _without_surrogates(value: object) -> object:

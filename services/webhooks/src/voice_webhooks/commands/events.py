@@ -22,6 +22,7 @@ from voice_common.cli import (
 )
 from voice_common.mongo import Database
 from voice_common.store.conversations import CONVERSATIONS, conversation_key
+from voice_common.store.envelope import UnreadableEventError, read_json
 from voice_common.store.events import EVENTS, EventStore, StoredEvent
 from voice_common.store.keys import pages, within
 from voice_common.store.tenants import TenantStore
@@ -123,7 +124,7 @@ def show(*, tenant: str, event: str, as_json: bool, data_dir: Path | None) -> No
         return
     for name, value in _row(stored).items():
         click.echo(f"{name}: {value}")
-    click.echo(orjson.dumps(orjson.loads(stored.body), option=orjson.OPT_INDENT_2).decode())
+    click.echo(_indented(stored.body))
 
 
 @events.command()
@@ -198,6 +199,14 @@ def quarantine(*, limit: int, as_json: bool, data_dir: Path | None) -> None:
     columns = ["received_at", "event", "type", "reason", "claims", "key"]
     shown = [{**row, "claims": ", ".join(row["claims"])} for row in rows]
     print_table(columns, [[str(row[column]) for column in columns] for row in shown], empty="The quarantine is empty.")
+
+
+def _indented(body: bytes) -> str:
+    """Give a body indented; one that orjson can't write (nested too deeply, too large a number) as it came."""
+    try:
+        return orjson.dumps(read_json(body), option=orjson.OPT_INDENT_2).decode()
+    except (UnreadableEventError, orjson.JSONEncodeError):
+        return body.decode("utf-8", "replace")
 
 
 async def _streams(database: Database, tenant: str, conversation: str | None) -> list[str | None]:
