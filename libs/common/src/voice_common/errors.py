@@ -48,6 +48,13 @@ class NotFound(VoiceError):
     message = "Not found"
 
 
+class RequestTimeout(VoiceError):
+    """The request's body took too long to arrive."""
+
+    status = 408
+    message = "The request took too long to arrive"
+
+
 class ContentTooLarge(VoiceError):
     """The body is over the limit, counted as its bytes arrive."""
 

@@ -24,19 +24,22 @@ from voice_common.web.health import HEALTH
 from voice_gateway.addresses import ClientAddresses
 from voice_gateway.areas import AREAS, ServiceName
 from voice_gateway.authentication import Authenticator
+from voice_gateway.bodies import Bodies
 from voice_gateway.cache import STALE_SECONDS, Cache, Outcome
+from voice_gateway.connections import Connections, Ending, allow_files
 from voice_gateway.console import add_console
 from voice_gateway.cors import allow_origins
 from voice_gateway.docs import ABOUT, add_docs
-from voice_gateway.edge import EdgeRunner, strict
+from voice_gateway.edge import EDGE, EdgeRunner, strict
 from voice_gateway.express import DRESS, EXPRESS, Dress, Express, Lane
 from voice_gateway.gate import ALLOWANCE, Gate
-from voice_gateway.handlers import CACHED, MAX_WEBHOOK, passed_on, report, webhook
+from voice_gateway.handlers import CACHED, passed_on, report, webhook
 from voice_gateway.jwts import JwtVerifier
 from voice_gateway.limiter import Limiter
 from voice_gateway.memory_level import MemoryLevel
 from voice_gateway.metrics import TOKEN_CHANGES, show_all
 from voice_gateway.openapi import ApiDescription
+from voice_gateway.protocol import Edge
 from voice_gateway.proxy import Proxy
 from voice_gateway.routes import FORWARDED
 from voice_gateway.settings import MEBIBYTE, GatewaySettings
@@ -60,6 +63,10 @@ async def application() -> EdgeRunner:
     settings = load(GatewaySettings)
     configure_logs("gateway", settings.log_level)
     TRACES.start("gateway")
+    allowed = allow_files(settings.connections)
+    if allowed < settings.connections:
+        _log.warning("fewer connections than set: files are limited", connections=allowed)
+    settings = settings.model_copy(update={"connections": allowed})
     return EdgeRunner(create_app(settings), drain_seconds=settings.drain_seconds)
 
 
@@ -71,10 +78,10 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     app = make_app(
         "gateway",
         middlewares=[strict(settings.metrics_port)],
-        max_body=MAX_WEBHOOK,
+        max_body=settings.webhook_bytes,
         log_requests=settings.logs_requests,
     )
-    show_all((area.name for area in AREAS), ServiceName, Outcome)
+    show_all((area.name for area in AREAS), ServiceName, Outcome, Ending)
     session = make_session()
     client = connect(settings.mongo_url, timeout_seconds=_STORE_SECONDS)
     database = client[settings.mongo_database]
@@ -99,8 +106,17 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     app.on_response_prepare.append(dress)
     app[EXPRESS] = Express(gate, cache, app[OBSERVER], lanes, dress, settings.metrics_port)
     app[HEALTH].add("mongo", lambda: ping(database))
+    connections = Connections(
+        addresses,
+        per_client=settings.connections_per_client,
+        total=settings.connections,
+        seconds=settings.slow_client_seconds,
+    )
+    app[EDGE] = Edge(connections, settings.request_headers, settings.request_head_bytes, settings.metrics_port)
 
-    tasks: list[Coroutine[Any, Any, None]] = [limiter.run(), shared.run(), tokens.keep_index(), _count_changes(tokens)]
+    tasks: list[Coroutine[Any, Any, None]] = [
+        limiter.run(), shared.run(), tokens.keep_index(), _count_changes(tokens), connections.run()
+    ]  # fmt: skip
     if isinstance(keys, KeySet):
         tasks.append(keys.run())
     app.cleanup_ctx.append(_background(tasks, session, client))
@@ -137,7 +153,8 @@ def _add_routes(
     recordings = Service(ServiceName.RECORDINGS, settings.recordings_url, session)
     webhooks = Service(ServiceName.WEBHOOKS, settings.webhooks_url, session, patience=_WEBHOOK_PATIENCE)
     services = {service.name: service for service in (analytics, recordings, webhooks)}
-    to_webhooks = webhook(proxy, webhooks)
+    bodies = Bodies(largest=settings.webhook_bytes, most=settings.webhook_memory_mb * MEBIBYTE)
+    to_webhooks = webhook(proxy, webhooks, bodies)
     resources: list[web.AbstractResource] = [add_docs(app, ApiDescription(services.values(), ABOUT, clock=clock))]
     lanes: list[Lane] = []
     for forwarded in FORWARDED:

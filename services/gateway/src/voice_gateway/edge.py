@@ -5,84 +5,37 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import structlog
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
-from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestHandler
 
 from voice_common.errors import NotFound
-from voice_common.ids import request_id
 from voice_common.web.observe import REQUEST_ID_HEADER, request_id_of, stamp
 from voice_common.web.render import error_response
 from voice_common.web.tracing import traced
 from voice_gateway.express import DRESS, EXPRESS
 from voice_gateway.handlers import brief_readiness
 from voice_gateway.metrics import MALFORMED_REQUESTS
+from voice_gateway.protocol import LINGER_SECONDS, MAX_HEADER, MAX_TARGET, Edge, EdgeProtocol
 from voice_gateway.targets import is_clean, is_internal
 
-MAX_TARGET = 8190  # what the services behind take, too
-MAX_HEADER = 8189  # unlike MAX_TARGET, so that aiohttp's LineTooLong tells by its limit which one it was
-MAX_HEADERS = 100  # the services take 128, and the gateway adds some
-_LINGER_SECONDS = 2.0
 _KEEP_ALIVE_SECONDS = 75.0
 _VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _OPS = frozenset({"/livez", "/readyz", "/metrics"})
-_log = structlog.get_logger("voice.gateway.edge")
 
-
-class EdgeProtocol(RequestHandler):
-    """aiohttp's connection, with errors of the contract for what its parser refuses."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - shows what was sent; it is not for the answer
-    ) -> web.StreamResponse:
-        """Answer a request that could not be parsed, or whose handler failed beyond the middlewares."""
-        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            closed = "nobody is there, or an answer is out already"
-            raise ConnectionError(closed)
-        sentence = "Internal server error"
-        if status == 400:  # noqa: PLR2004 - the parser's
-            status, sentence = _refusal(exc)
-            MALFORMED_REQUESTS.labels(status).inc()
-        else:
-            _log.error("request failed at the edge", error=type(exc).__name__)
-        response = error_response(status, sentence, {hdrs.CACHE_CONTROL: "private, no-store", "Server": "voice"})
-        response.headers[REQUEST_ID_HEADER] = request_id(None)
-        response.force_close()
-        return response
-
-    def log_exception(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own signature
-        """Log what a client's broken body does to its connection as what it is: nothing to act on."""
-        error = kwargs.get("exc_info")
-        if isinstance(error, web.RequestPayloadError):
-            MALFORMED_REQUESTS.labels(400).inc()
-        else:
-            super().log_exception(*args, **kwargs)
-
-
-def _refusal(error: BaseException | None) -> tuple[int, str]:
-    if isinstance(error, LineTooLong):
-        if error.args[1] == MAX_TARGET:
-            return 414, "The request target is too long"
-        return 431, "A request header is too large"
-    if error is not None and "Too many headers" in str(error):
-        return 431, "There are too many request headers"
-    return 400, "Malformed request"
+EDGE = web.AppKey("edge", Edge)
 
 
 class EdgeServer(web.Server):
     """Makes an `EdgeProtocol` for each connection."""
 
+    def __init__(self, edge: Edge, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(*arguments, **options)
+        self._edge = edge
+
     def __call__(self) -> RequestHandler:
         """Make one."""
-        return EdgeProtocol(self, loop=self._loop, **self._kwargs)
+        return EdgeProtocol(self._edge, self, loop=self._loop, **self._kwargs)
 
 
 class EdgeRunner(web.AppRunner):
@@ -91,6 +44,7 @@ class EdgeRunner(web.AppRunner):
     def __init__(self, app: web.Application, *, drain_seconds: float) -> None:
         super().__init__(app, shutdown_timeout=drain_seconds)
         self._express = app[EXPRESS]
+        self._edge = app[EDGE]
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()  # starts the application
@@ -112,14 +66,15 @@ class EdgeRunner(web.AppRunner):
                 return response
 
         return EdgeServer(
+            self._edge,
             traced(handle),
             request_factory=partial(app._make_request, _cls=_request_class(app)),  # noqa: SLF001 - as above
             handler_cancellation=True,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            lingering_time=_LINGER_SECONDS,
+            lingering_time=LINGER_SECONDS,
             max_line_size=MAX_TARGET,
             max_field_size=MAX_HEADER,
-            max_headers=MAX_HEADERS,
+            max_headers=self._edge.headers,
             auto_decompress=False,
             access_log=None,
         )

@@ -50,11 +50,17 @@ TOKEN_CHANGES = Gauge(
     ["change"],
     multiprocess_mode="mostrecent",
 )
+CONNECTIONS = Gauge("voice_gateway_connections", "Connections that clients have open", multiprocess_mode="livesum")
+CONNECTIONS_ENDED = Counter(
+    "voice_gateway_connections_ended_total",
+    "Connections that the gateway ended: slow_head, unread_answer, room (for newer ones) and refused",
+    ["reason"],
+)
 MALFORMED_REQUESTS = Counter("voice_gateway_malformed_requests_total", "Requests refused by the HTTP edge", ["status"])
 
 
-def show_all(areas: Iterable[str], upstreams: Iterable[str], results: Iterable[str]) -> None:
-    """Show what may happen before it does, by the names of areas and services and the results of the cache.
+def show_all(areas: Iterable[str], upstreams: Iterable[str], results: Iterable[str], endings: Iterable[str]) -> None:
+    """Show what may happen before it does, by the names of areas, services, results of the cache, and endings.
 
     A rate needs a value to start from, and an operator a line to look at.
     """
@@ -70,5 +76,7 @@ def show_all(areas: Iterable[str], upstreams: Iterable[str], results: Iterable[s
         BREAKER_OPEN.labels(upstream)
     for result in results:
         CACHE_RESULTS.labels(result)
-    for status in (400, 414, 431):
+    for status in (400, 408, 414, 431, 503):
         MALFORMED_REQUESTS.labels(status)
+    for ending in endings:
+        CONNECTIONS_ENDED.labels(ending)

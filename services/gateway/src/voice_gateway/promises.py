@@ -75,8 +75,9 @@ def refusals(area: Area | None) -> dict[str, Json]:
     found = {
         "414": _refusal("The request target is too long.", "The request target is too long"),
         "431": _refusal(
-            "A header is too large, or there are too many.",
+            "A header is too large, all of them are together, or there are too many.",
             "A request header is too large",
+            "The request headers are too large",
             "There are too many request headers",
         ),
         "500": _refusal("Something is wrong here; the detail is in the log.", "Internal server error"),
@@ -85,7 +86,11 @@ def refusals(area: Area | None) -> dict[str, Json]:
         ),
     }
     if area is None:
-        return found
+        return found | {
+            "408": _refusal(
+                "The body took too long to arrive: send the event again.", "The request took too long to arrive"
+            )
+        }
     return found | {
         "401": _refusal(
             "There is no token, or one that is malformed, unknown, expired or revoked.",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from voice_common.settings import Ed25519Key, StoreSettings, Words
+from voice_common.settings import Ed25519Key, StoreSettings, WebhookBodySettings, Words
 
 MEBIBYTE = 1024 * 1024
 
@@ -70,7 +70,7 @@ def _public_key(value: str | None) -> str | None:
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 
 
-class GatewaySettings(StoreSettings):
+class GatewaySettings(StoreSettings, WebhookBodySettings):
     """All settings of the gateway."""
 
     port: int = Field(8080, ge=0, le=65535, description="public port of the gateway")
@@ -107,6 +107,20 @@ class GatewaySettings(StoreSettings):
     jwt_issuer: str | None = Field(None, validate_default=True, description="required `iss` of JWTs")
     jwt_audience: Words = Field([], validate_default=True, description="accepted `aud` of JWTs, separated by commas")
     jwt_tenant_claim: str = Field("tenant_id", min_length=1, description="claim of a JWT that names the tenant")
+    connections: int = Field(16_384, ge=1, le=1_000_000, description="connections that one gateway process holds")
+    connections_per_client: int = Field(
+        1000, ge=1, description="connections that one address may have to a gateway process; trusted proxies: any"
+    )
+    slow_client_seconds: float = Field(
+        20, gt=0, le=600, description="longest that a request's head may take, and that an answer may stay unread"
+    )
+    request_headers: int = Field(100, ge=16, le=110, description="headers that a request may have; beyond it: 431")
+    request_head_bytes: int = Field(
+        32 * 1024, ge=20 * 1024, le=1024 * 1024, description="bytes that a request's target and headers may have: 431"
+    )
+    webhook_memory_mb: int = Field(
+        64, ge=4, le=65536, description="MiB of webhooks' bodies that a gateway process holds; beyond it: 503"
+    )
     cache_memory_mb: int = Field(64, ge=1, le=65536, description="memory of each process's cache in MiB")
     cache_redis_mb: int = Field(64, ge=1, le=65536, description="Redis memory of the shared cache in MiB")
 

@@ -1,0 +1,46 @@
+"""The bodies of webhooks that this process holds: each bounded, and all of them together.
+
+No token stands before them, so without the second bound whoever begins enough of them fills the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from voice_common.errors import ContentTooLarge, Unavailable
+
+
+class Bodies:
+    """Reads bodies of at most `largest` bytes, and holds at most `most` bytes at a time."""
+
+    def __init__(self, *, largest: int, most: int) -> None:
+        self._largest = largest
+        self._most = most
+        self._held = 0
+
+    @asynccontextmanager
+    async def read(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
+        """Give a request's whole body; it counts as held until the context ends.
+
+        Raises `ContentTooLarge` as soon as more than the largest is announced or there, and `Unavailable` where all
+        that are held together would be too much.
+        """
+        if request.content_length is not None and request.content_length > self._largest:
+            raise ContentTooLarge(headers={"Connection": "close"})
+        body = bytearray()
+        counted = 0
+        try:
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > self._largest:
+                    raise ContentTooLarge(headers={"Connection": "close"})
+                self._held += len(chunk)
+                counted += len(chunk)
+                if self._held > self._most:
+                    raise Unavailable
+            yield bytes(body)
+        finally:
+            self._held -= counted
