@@ -12,6 +12,7 @@ from voice_common.store.facts import Facts, facts_of, messages_of, recording_of,
 from voice_common.store.state import CallState
 from voice_common.times import render_ms
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.contribution.sentiment import SCORED_IN_AN_EVENT, score_of
 
 
 def state_of(*events: dict[str, Any]) -> CallState:
@@ -111,6 +112,24 @@ def test_the_latest_provider_sentiment_wins_over_the_words_that_were_said() -> N
 def test_only_the_callers_words_are_scored() -> None:
     wonderful = event("ai.assistant.transcript", T0, role="assistant", text="Wonderful, I love it!", is_final=True)
     assert facts(wonderful).sentiment is None
+
+
+def test_an_emoji_is_scored_as_the_words_that_are_read_in_its_place() -> None:
+    assert score_of("\U0001f600" * 1000) == score_of("\U0001f600" * 200) == score_of("\U0001f600" * 100)
+    assert score_of("\U0001f600 I like it") > score_of("I like it") > 0
+
+
+def test_of_one_event_only_so_many_characters_of_the_caller_are_scored() -> None:
+    count = SCORED_IN_AN_EVENT // 1000 + 3
+    messages = [{"role": "user", "content": f"{number} " + "I hate it " * 100} for number in range(count)]
+    messages.insert(0, {"role": "assistant", "content": "I love it " * 10_000})
+    state = state_of(event("call.conversation.ended", messages=messages))
+    (lines,) = state.lines.values()
+    scores = [line.score for line in lines.lines]
+    assert scores[0] is None
+    assert [score is None for score in scores[1:]] == [number >= SCORED_IN_AN_EVENT // 1000 for number in range(count)]
+    assert facts_of(state).message_count == count + 1
+    assert facts_of(state).sentiment == "negative"
 
 
 def test_insights_can_tell_the_sentiment() -> None:

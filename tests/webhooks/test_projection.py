@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from watchdog import Watchdog
 from webhooks_factories import T0, Service, body_of, event, until
 
 from voice_common.mongo import Client, Database, connect
@@ -20,7 +21,9 @@ from voice_common.store.tenants import Tenant, TenantExistsError, TenantStore
 from voice_common.times import HOUR_MS
 from voice_local.servers import Server
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.contribution.sentiment import score_of
 from voice_webhooks.directory import CachedDirectory
+from voice_webhooks.projection.contributions import contributions_of
 from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.take_over import TakeOver
 from voice_webhooks.workers import Registration, WorkerStore
@@ -32,6 +35,21 @@ def stored(document: dict[str, Any], tenant: str = "acme") -> StoredEvent:
     body = body_of(document)
     envelope = read_envelope(body, received_at=T0)
     return StoredEvent(tenant, envelope.stream, envelope.event, envelope.type, envelope.occurred_at, T0, "key", body)
+
+
+async def test_a_large_event_is_read_beside_the_event_loop() -> None:
+    messages = [{"role": "user", "content": f"{number} I hate it, it is not good " * 30} for number in range(900)]
+    large = stored(event("call.conversation.ended", messages=messages, call_session_id="s1"))
+    lines: list[int] = []
+
+    async def read() -> None:
+        score_of.cache_clear()
+        (contribution,) = await asyncio.create_task(contributions_of([large]))
+        lines.extend(len(said.lines) for said in contribution.state.lines.values())
+
+    with Watchdog() as watchdog:
+        await watchdog.judge(read)
+    assert lines[0] == 900
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 
 import orjson
@@ -14,8 +15,10 @@ from voice_webhooks.contribution.values import number_of, object_of, objects_of,
 _LABELS = frozenset({"positive", "neutral", "negative"})
 _TELLING = frozenset({"ai.assistant.transcript", "ai.assistant.ended", "call.conversation.ended"})
 _THRESHOLD = 0.05
-_SCORED_CHARACTERS = 1000
 _SCALE = 10_000
+_SCORED_CHARACTERS = 1000
+SCORED_IN_AN_EVENT = 50_000
+"""Characters of the caller that are scored in one event, some two hours of speech: a hostile event has its price."""
 
 
 @cache
@@ -26,8 +29,30 @@ def _analyzer() -> SentimentIntensityAnalyzer:
 @lru_cache(maxsize=16_384)
 def score_of(text: str) -> int:
     """Score a text in -10000…10000; only its first 1,000 characters count, since VADER's cost is quadratic."""
-    compound: float = _analyzer().polarity_scores(text[:_SCORED_CHARACTERS])["compound"]
+    compound: float = _analyzer().polarity_scores(_beginning_of(text))["compound"]
     return round(compound * _SCALE)
+
+
+def scores_of(texts: Iterable[str]) -> Iterator[int | None]:
+    """Score the caller's texts of one event in their order; ``None`` for those beyond `SCORED_IN_AN_EVENT`."""
+    left = SCORED_IN_AN_EVENT
+    for text in texts:
+        yield score_of(text) if left > 0 else None
+        left -= min(len(text), _SCORED_CHARACTERS)
+
+
+def _beginning_of(text: str) -> str:
+    """Give as much of a text as is scored. An emoji counts as the words that VADER reads in its place, up to 70."""
+    beginning = text[:_SCORED_CHARACTERS]
+    if beginning.isascii():
+        return beginning
+    described: Mapping[str, str] = _analyzer().emojis
+    left = _SCORED_CHARACTERS
+    for place, character in enumerate(beginning):
+        left -= len(described.get(character, character))
+        if left < 0:
+            return beginning[:place]
+    return beginning
 
 
 def label_of(value: object) -> str | None:

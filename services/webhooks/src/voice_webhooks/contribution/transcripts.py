@@ -8,10 +8,11 @@ from typing import Any
 from voice_common.store.envelope import Envelope
 from voice_common.store.state import History, Line, Lines, Source
 from voice_common.times import read_event_time
-from voice_webhooks.contribution.sentiment import score_of
+from voice_webhooks.contribution.sentiment import score_of, scores_of
 from voice_webhooks.contribution.values import flag_of, object_of, objects_of, text_of, word_of
 
 _ROLES = frozenset({"user", "assistant"})
+_SCORED = "user"
 _GATHERS = frozenset({"call.ai_gather.ended", "call.ai_gather.message_history_updated"})
 _TRANSCRIPT, _TRANSCRIPTION = "ai.assistant.transcript", "call.transcription"
 
@@ -54,18 +55,17 @@ def gather_of(envelope: Envelope) -> History | None:
 def _single(envelope: Envelope, source: Source, role: str, text: str | None) -> dict[tuple[str, str], Lines]:
     if text is None or role not in _ROLES:
         return {}
-    return {(source, envelope.event): Lines(envelope.occurred_at, (_line(role, text, envelope.occurred_at),))}
+    score = score_of(text) if role == _SCORED else None
+    line = Line(role, text, envelope.occurred_at, score)
+    return {(source, envelope.event): Lines(envelope.occurred_at, (line,))}
 
 
 def _history(messages: Iterable[Mapping[str, Any]], occurred_at: int) -> tuple[Line, ...]:
-    lines = []
+    said: list[tuple[str, str, int]] = []
     for message in messages:
         role, text = word_of(message.get("role")), text_of(message.get("content"))
         if text is not None and role in _ROLES:
             said_at = read_event_time(message.get("timestamp"))
-            lines.append(_line(role, text, occurred_at if said_at is None else said_at))
-    return tuple(lines)
-
-
-def _line(role: str, text: str, created_at: int) -> Line:
-    return Line(role, text, created_at, score_of(text) if role == "user" else None)
+            said.append((role, text, occurred_at if said_at is None else said_at))
+    scores = scores_of(text for role, text, _ in said if role == _SCORED)
+    return tuple(Line(role, text, at, next(scores) if role == _SCORED else None) for role, text, at in said)

@@ -13,6 +13,7 @@ from voice_common.store.state import CallState
 from voice_webhooks.contribution import contribution_of
 
 _LONGEST_TURN_SECONDS = 0.005
+_LARGE_BODY = 4096  # bytes; what takes long to score, takes more than these
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ async def contributions_of(events: Iterable[StoredEvent]) -> list[Contribution]:
             envelope = event.envelope or read_envelope(event.body, received_at=event.received_at)
         except UnreadableEventError as error:  # it was readable when it was stored
             raise RuntimeError("a stored event can't be read") from error
-        state = contribution_of(envelope, event.key)
+        if len(event.body) > _LARGE_BODY:
+            state = await asyncio.to_thread(contribution_of, envelope, event.key)
+        else:
+            state = contribution_of(envelope, event.key)
         if state is not None:
             contributions.append(Contribution(event.tenant, event.stream, state))
         if time.perf_counter() - let_in_at > _LONGEST_TURN_SECONDS:
