@@ -109,6 +109,7 @@ MALFORMED: dict[str, str] = {
     "TLS": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "garbage": "\x00\x01\x02\x03\r\n\r\n",
     "Expect that can't be met": request(more="Expect: a-miracle\r\n"),
+    "Expect that is no text": request(more="Expect: \xd7\r\n"),
 }
 
 

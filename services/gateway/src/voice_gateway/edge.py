@@ -21,6 +21,7 @@ from voice_gateway.targets import is_clean, is_internal
 
 _KEEP_ALIVE_SECONDS = 75.0
 _VERSIONS = frozenset({HttpVersion10, HttpVersion11})
+_CONTINUE = "100-continue"
 _OPS = frozenset({"/livez", "/readyz", "/metrics"})
 
 EDGE = web.AppKey("edge", Edge)
@@ -57,13 +58,12 @@ class EdgeRunner(web.AppRunner):
             answer = await express.answer(request)
             if answer is not None:
                 return answer
-            try:
-                return await app._handle(request)  # type: ignore[arg-type] # noqa: SLF001 - what aiohttp's own server is given
-            except web.HTTPException as error:  # raised before the middlewares: an Expect that can't be met
-                response = error_response(error.status, "Expectation can't be met")
+            if request.version == HttpVersion11 and _expects_the_unknown(request):
+                response = error_response(417, "Expectation can't be met")
                 response.headers[REQUEST_ID_HEADER] = request_id_of(request)
                 response.force_close()
                 return response
+            return await app._handle(request)  # type: ignore[arg-type] # noqa: SLF001 - what aiohttp's own server is given
 
         return EdgeServer(
             self._edge,
@@ -78,6 +78,11 @@ class EdgeRunner(web.AppRunner):
             auto_decompress=False,
             access_log=None,
         )
+
+
+def _expects_the_unknown(request: web.BaseRequest) -> bool:
+    """Tell whether an ``Expect`` can't be met. aiohttp's own refusal repeats it, and fails where it is no text."""
+    return request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE
 
 
 def _request_class(app: web.Application) -> type[web.Request]:
