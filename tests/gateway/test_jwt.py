@@ -338,13 +338,13 @@ async def test_keys_are_kept_for_an_hour_while_their_server_is_down(issuer: Issu
     issuer.down = True
     clock.ahead += 3500
     await keys._refreshed()
-    assert (await keys.find("rsa")).algorithm == "RS256"
+    assert [key.algorithm for key in await keys.find("rsa")] == ["RS256"]
     clock.ahead += 200
     with pytest.raises(Exception, match="unavailable"):
         await keys.find("rsa")
     issuer.down = False
     clock.ahead += 31
-    assert (await keys.find("rsa")).algorithm == "RS256"
+    assert [key.algorithm for key in await keys.find("rsa")] == ["RS256"]
 
 
 async def test_without_any_keys_yet_a_jwt_is_a_503_and_api_tokens_work(
@@ -363,6 +363,16 @@ async def test_a_public_key_and_another_claim_may_be_set_instead(run_gateway: Ru
         payload = claims(tenant, tenant_id=None) | {"https://x/tenant": tenant}
         assert (await gateway.get(OVERVIEW, sign(payload, EC, "ES256", None))).status == 200
         assert (await gateway.get(OVERVIEW, sign(payload, RSA, "RS256", None))).status == 401
+
+
+async def test_of_several_public_keys_each_one_lets_in_what_it_signed(run_gateway: RunGateway, tenant: str) -> None:
+    form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    pems = "".join(key.public_key().public_bytes(*form).decode() for key in (RSA, EC, ED))
+    async with run_gateway(jwt_public_key=pems, jwt_issuer=ISSUER, jwt_audience=[AUDIENCE]) as gateway:
+        for key, algorithm in ((RSA, "RS256"), (EC, "ES256"), (ED, "EdDSA")):
+            assert (await gateway.get(OVERVIEW, sign(claims(tenant), key, algorithm, None))).status == 200
+        for flawed in (sign(claims(tenant), OTHER), sign(claims(tenant, exp=1), ED, "EdDSA"), _none(claims(tenant))):
+            assert (await gateway.get(OVERVIEW, flawed)).status == 401
 
 
 async def test_without_jwt_settings_no_jwt_is_let_in(run_gateway: RunGateway, tenant: str) -> None:

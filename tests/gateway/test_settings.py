@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from gateway_factories import PRIVATE_KEY
 
 from voice_common.settings import SettingsError, load
@@ -37,6 +39,22 @@ def test_a_wrong_setting_is_named_in_a_sentence(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(SettingsError, match=f"^{name} is wrong: ") as raised:
         load(GatewaySettings)
     assert WRONG[name] not in str(raised.value).split("is wrong")[1] or len(WRONG[name]) == 1
+
+
+@pytest.mark.parametrize("text", ["", "no PEM", "{pem}x", "{pem}{private}", "{weak}", "{pem}{weak}"])
+def test_public_keys_of_jwts_are_all_in_pem_and_strong(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    form = serialization.Encoding.PEM
+    key, weak = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 1024)  # noqa: S505 - the flaw
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    private = key.private_bytes(form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    pem, weak_pem = (one.public_key().public_bytes(form, public).decode() for one in (key, weak))
+    for name in ("VOICE_JWT_ISSUER", "VOICE_JWT_AUDIENCE"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("VOICE_JWT_PUBLIC_KEY", text.format(pem=pem, private=private, weak=weak_pem))
+    with pytest.raises(SettingsError, match=r"^VOICE_JWT_PUBLIC_KEY is wrong: must be a public key in PEM"):
+        load(GatewaySettings)
+    monkeypatch.setenv("VOICE_JWT_PUBLIC_KEY", f"{pem}\n{pem}".replace("\n", "\\n"))
+    assert load(GatewaySettings).jwt_public_key == f"{pem}\n{pem}"
 
 
 @pytest.mark.parametrize("key", ["VOICE_JWT_JWKS_URL", "VOICE_JWT_PUBLIC_KEY"])

@@ -161,7 +161,7 @@ async def test_without_a_store_the_rest_is_looked_at(voice: Voice, monkeypatch: 
     voice.environment["VOICE_MONGO_URL"] = "mongodb://user:secret@h:x/"
     result = await voice("doctor")
     assert (result.exit_code, "secret" in result.output) == (1, False)
-    assert "VOICE_MONGO_URL is no MongoDB URL" in result.stdout
+    assert "VOICE_MONGO_URL is wrong: must be a mongodb:" in result.stdout
 
 
 async def test_a_wrong_setting_is_named(voice: Voice) -> None:

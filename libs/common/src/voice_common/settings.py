@@ -7,9 +7,12 @@ import binascii
 import re
 from decimal import Decimal
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 PREFIX = "VOICE_"
 _CONFIG = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True)
@@ -30,9 +33,24 @@ def _key(value: str) -> str:
     return value
 
 
+def _mongo_url(value: str) -> str:
+    try:
+        if value.startswith("mongodb+srv://"):  # its hosts are looked up, and not while settings are read
+            urlsplit(value)
+        else:
+            parse_uri(value)
+    except (PyMongoError, ValueError):  # what they say can hold a part of the password
+        message = "must be a mongodb:// or mongodb+srv:// URL, user and password percent-encoded"
+        raise ValueError(message) from None
+    return value
+
+
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+
+MongoUrl = Annotated[str, AfterValidator(_mongo_url)]
+"""The URL of a MongoDB; it can hold a password, so it is never shown."""
 
 Ed25519Key = Annotated[str, AfterValidator(_key)]
 """Base64 of 32 raw bytes."""
@@ -90,7 +108,9 @@ class ServiceSettings(BaseSettings):
 class StoreSettings(ServiceSettings):
     """What a service that reads or writes MongoDB is told."""
 
-    mongo_url: str = Field("mongodb://127.0.0.1:27017/?replicaSet=rs0", description="MongoDB replica set")
+    mongo_url: MongoUrl = Field(
+        "mongodb://127.0.0.1:27017/?replicaSet=rs0", description="MongoDB replica set", repr=False
+    )
     mongo_database: str = Field("voice", min_length=1, description="database of the system")
 
 

@@ -44,7 +44,7 @@ from voice_gateway.proxy import Proxy
 from voice_gateway.routes import FORWARDED
 from voice_gateway.settings import MEBIBYTE, GatewaySettings
 from voice_gateway.shared_level import SharedLevel
-from voice_gateway.signing_keys import KeySet, OneKey
+from voice_gateway.signing_keys import FixedKeys, KeySet
 from voice_gateway.tokens import TokenStore
 from voice_gateway.upstream import Patience, Service, make_session
 
@@ -123,13 +123,13 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     return app
 
 
-def _keys(settings: GatewaySettings, session: aiohttp.ClientSession) -> KeySet | OneKey | None:
+def _keys(settings: GatewaySettings, session: aiohttp.ClientSession) -> KeySet | FixedKeys | None:
     if settings.jwt_jwks_url is not None:
         return KeySet(settings.jwt_jwks_url, session)
-    return None if settings.jwt_public_key is None else OneKey(settings.jwt_public_key)
+    return None if settings.jwt_public_key is None else FixedKeys(settings.jwt_public_key)
 
 
-def _verifier(settings: GatewaySettings, keys: KeySet | OneKey | None) -> JwtVerifier | None:
+def _verifier(settings: GatewaySettings, keys: KeySet | FixedKeys | None) -> JwtVerifier | None:
     if keys is None or settings.jwt_issuer is None:
         return None
     return JwtVerifier(

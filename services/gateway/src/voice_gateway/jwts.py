@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import jwt
 
 from voice_common.ids import is_tenant_id
-from voice_gateway.signing_keys import SigningKey, UnknownKeyError
+from voice_gateway.public_keys import SigningKey
+from voice_gateway.signing_keys import UnknownKeyError
 
 _NEVER = 2**53
 """Seconds since the epoch that are no time any more."""
@@ -19,11 +20,15 @@ class InvalidJwtError(Exception):
     """A JWT is no good; the text says why, for the log alone."""
 
 
+class _OtherKeyError(InvalidJwtError):
+    """Another key can have made the signature."""
+
+
 class Keys(Protocol):
     """Where public keys come from."""
 
-    async def find(self, kid: str | None) -> SigningKey:
-        """Give the key named `kid`; raise `UnknownKeyError` without one."""
+    async def find(self, kid: str | None) -> Sequence[SigningKey]:
+        """Give the keys that `kid` may name, one at least; raise `UnknownKeyError` without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,19 @@ class JwtVerifier:
         if header.get("alg") not in ("RS256", "ES256", "EdDSA"):  # no set: what was sent may be unhashable
             raise InvalidJwtError("algorithm")
         try:
-            key = await self._keys.find(kid)
+            keys = await self._keys.find(kid)
         except UnknownKeyError as error:
             raise InvalidJwtError("unknown_key") from error
-        return self._read(self._decode(token, key))
+        return self._read(self._decode_by_any(token, keys))
+
+    def _decode_by_any(self, token: str, keys: Sequence[SigningKey]) -> dict[str, Any]:
+        *others, last = keys
+        for key in others:
+            try:
+                return self._decode(token, key)
+            except _OtherKeyError:
+                continue
+        return self._decode(token, last)
 
     def _decode(self, token: str, key: SigningKey) -> dict[str, Any]:
         try:
@@ -78,7 +92,9 @@ class JwtVerifier:
         except jwt.InvalidAudienceError as error:
             raise InvalidJwtError("audience") from error
         except jwt.InvalidSignatureError as error:
-            raise InvalidJwtError("signature") from error
+            raise _OtherKeyError("signature") from error
+        except jwt.InvalidAlgorithmError as error:
+            raise _OtherKeyError("claims") from error
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise InvalidJwtError("claims") from error
 

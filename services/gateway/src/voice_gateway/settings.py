@@ -6,33 +6,43 @@ import ipaddress
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from redis.asyncio.connection import parse_url
 
 from voice_common.settings import Ed25519Key, StoreSettings, WebhookBodySettings, Words
+from voice_gateway.public_keys import keys_in
 
 MEBIBYTE = 1024 * 1024
 
 
+def _is_web_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # what it says can hold a part of a password
+        return False
+
+
 def _service_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
-        message = "must be an http(s) URL with a host and no path"
+    if not _is_web_url(value) or "@" in value or urlsplit(value).path.strip("/") or urlsplit(value).query:
+        message = "must be an http(s) URL with a host, and no user or path"
         raise ValueError(message)
     return value.rstrip("/")
 
 
 def _web_url(value: str | None) -> str | None:
-    if value is not None and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+    if value is not None and not _is_web_url(value):
         message = "must be an http(s) URL"
         raise ValueError(message)
     return value
 
 
 def _redis_url(value: str) -> str:
-    if urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-        message = "must be a redis://, rediss:// or unix:// URL"
-        raise ValueError(message)
+    try:
+        parse_url(value)
+    except ValueError:  # as above
+        message = "must be a redis://, rediss:// or unix:// URL, user and password percent-encoded"
+        raise ValueError(message) from None
     return value
 
 
@@ -55,14 +65,14 @@ def _origins(values: list[str]) -> list[str]:
     return values
 
 
-def _public_key(value: str | None) -> str | None:
+def _public_keys(value: str | None) -> str | None:
     if value is None:
         return None
     text = value.replace("\\n", "\n")
     try:
-        load_pem_public_key(text.encode())
+        keys_in(text)
     except ValueError:
-        message = "must be a public key in PEM"
+        message = "must be a public key in PEM (RSA, P-256 or Ed25519), or several, one after the other"
         raise ValueError(message) from None
     return text
 
@@ -99,10 +109,10 @@ class GatewaySettings(StoreSettings, WebhookBodySettings):
         [], description="origins from which the console may play recordings besides all of https, separated by commas"
     )
     jwt_jwks_url: Annotated[str | None, AfterValidator(_web_url)] = Field(
-        None, description="JWKS of the issuer of JWTs; JWTs are accepted when this or the public key is set"
+        None, description="JWKS of the issuer of JWTs; JWTs are accepted when this or the public key is set", repr=False
     )
-    jwt_public_key: Annotated[str | None, AfterValidator(_public_key)] = Field(
-        None, description="public key (PEM) of the issuer of JWTs"
+    jwt_public_key: Annotated[str | None, AfterValidator(_public_keys)] = Field(
+        None, description="public key (PEM) of the issuer of JWTs; while it is changed, both, one after the other"
     )
     jwt_issuer: str | None = Field(None, validate_default=True, description="required `iss` of JWTs")
     jwt_audience: Words = Field([], validate_default=True, description="accepted `aud` of JWTs, separated by commas")

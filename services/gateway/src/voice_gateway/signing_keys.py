@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import aiohttp
 import jwt
 import orjson
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from voice_common.errors import Unavailable
 from voice_gateway.metrics import JWKS_REFRESHES
+from voice_gateway.public_keys import SigningKey, keys_in, signing_key
 
 _log = structlog.get_logger("voice.gateway.jwks")
 _MAX_DOCUMENT = 1024 * 1024
-_MIN_RSA_BITS = 2048
 _FETCH_SECONDS = 5.0
 
 
@@ -30,38 +24,15 @@ class UnknownKeyError(Exception):
     """No known key is the one that the token names."""
 
 
-class UnusableKeyError(Exception):
-    """A key is of no kind that verifies RS256, ES256 or EdDSA."""
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """A public key and the one algorithm it verifies: the key decides, never the token."""
-
-    algorithm: str
-    key: Any
-
-
-def signing_key(key: object) -> SigningKey:
-    """Give the algorithm that goes with a public key; raise `UnusableKeyError` where none does."""
-    if isinstance(key, RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
-        return SigningKey("RS256", key)
-    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        return SigningKey("ES256", key)
-    if isinstance(key, Ed25519PublicKey):
-        return SigningKey("EdDSA", key)
-    raise UnusableKeyError(type(key).__name__)
-
-
-class OneKey:
-    """The key of ``VOICE_JWT_PUBLIC_KEY`` (PEM)."""
+class FixedKeys:
+    """The keys of ``VOICE_JWT_PUBLIC_KEY`` (PEM): two while the issuer changes its key."""
 
     def __init__(self, pem: str) -> None:
-        self._key = signing_key(load_pem_public_key(pem.encode()))
+        self._keys = keys_in(pem)
 
-    async def find(self, _kid: str | None) -> SigningKey:
-        """Give the key, whatever name the token has for it."""
-        return self._key
+    async def find(self, _kid: str | None) -> Sequence[SigningKey]:
+        """Give the keys, whatever name the token has for its own."""
+        return self._keys
 
 
 class KeySet:
@@ -90,8 +61,8 @@ class KeySet:
             stale = self._fetched_at is None or self._clock() - self._fetched_at >= self.refresh_seconds
             await asyncio.sleep(self.retry_seconds if stale else self.refresh_seconds)
 
-    async def find(self, kid: str | None) -> SigningKey:
-        """Give the key named `kid` (the only one, for a token that names none).
+    async def find(self, kid: str | None) -> Sequence[SigningKey]:
+        """Give the one key named `kid` (the only one, for a token that names none).
 
         Raises `UnknownKeyError`, and `Unavailable` where there is no key set to judge by.
         """
@@ -101,7 +72,7 @@ class KeySet:
             await self._refreshed()
             key = self._known(kid)
         if key is not None:
-            return key
+            return (key,)
         if self._fetched_at is None or self._clock() - self._fetched_at > self.keep_seconds:
             raise Unavailable
         raise UnknownKeyError
@@ -165,7 +136,7 @@ def _read(body: bytes) -> dict[str | None, SigningKey]:
         kid = entry.get("kid")
         try:
             key = signing_key(jwt.PyJWK(entry).key)
-        except (jwt.PyJWTError, UnusableKeyError, ValueError):
+        except (jwt.PyJWTError, ValueError):
             continue
         if entry.get("alg", key.algorithm) == key.algorithm and (kid is None or isinstance(kid, str)):
             keys[kid] = key

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from voice_common.cli.at_work import patience
-from voice_common.cli.options import CommandError, WrongUsageError
+from voice_common.cli.options import CommandError
 
 if TYPE_CHECKING:
     from voice_common.mongo import Database
@@ -64,12 +64,7 @@ def with_store(data_dir: Path | None, work: Callable[[Database], Awaitable[T]]) 
     _log_to_stderr()
 
     async def run() -> T:
-        try:
-            client = connect(mongo_url_of(data_dir), timeout_seconds=_STORE_SECONDS)
-        except ValueError:  # of a port that is no number; the text can hold a password
-            raise WrongUsageError(
-                "VOICE_MONGO_URL is no URL; it looks like mongodb://HOST:27017/?replicaSet=rs0"
-            ) from None
+        client = connect(mongo_url_of(data_dir), timeout_seconds=_STORE_SECONDS)
         try:
             return await work(client[load(StoreSettings).mongo_database])
         finally:
