@@ -15,6 +15,7 @@ BENCHMARKS := $(patsubst benchmarks/%/__main__.py,%,$(wildcard benchmarks/*/__ma
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CHECKOV := .venv/checkov/.installed
+PIP_AUDIT := .venv/audit/.installed
 CONSOLE := services/gateway/console
 CONSOLE_SOURCES := $(wildcard $(CONSOLE)/*.ts $(CONSOLE)/src/* $(CONSOLE)/src/styles/*)
 CONSOLE_TOOLS := $(CONSOLE)/node_modules/.installed
@@ -24,7 +25,7 @@ CONSOLE_FILES := services/gateway/src/voice_gateway/console_files
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak soak-tests check lint type imports lock-check console-check console lock format settings bench clean
+.PHONY: help setup run test soak soak-tests check lint type imports lock-check console-check audit console lock format settings bench clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +49,8 @@ $(INSTALLED): requirements.lock $(PACKAGES:%=%/pyproject.toml)
 	  echo "uv could not install requirements.lock; pip tries" >&2; \
 	  $(BIN)/pip install --quiet --require-hashes -r requirements.lock; fi
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=--editable %)
+	@# Python 3.11 puts an old one into each environment, with known weaknesses; nothing here needs it.
+	@$(BIN)/pip uninstall --quiet --yes setuptools 2>/dev/null
 	@touch $@
 
 console: $(CONSOLE_FILES)/index.html ## Build the console that the gateway serves
@@ -98,6 +101,15 @@ lock-check: $(INSTALLED) ## Check that requirements.lock is what the packages de
 console-check: $(CONSOLE_TOOLS) ## Check the console's types, and test its arithmetic
 	@$(BIN)/node $(CONSOLE)/node_modules/typescript/bin/tsc --noEmit --project $(CONSOLE)
 	@$(BIN)/node --test --test-reporter=dot "$(CONSOLE)/test/*.test.ts"
+
+# Where it can't be had, the audit says that it did not ask.
+$(PIP_AUDIT): .ci/audit.lock | $(INSTALLED)
+	@$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python .venv/audit \
+	  && $(BIN)/uv pip install --quiet --python .venv/audit --require-hashes -r .ci/audit.lock \
+	  && touch $@ || echo "pip-audit can't be installed: advisories of Python packages are not asked for" >&2
+
+audit: $(PIP_AUDIT) ## Check what is installed against its records, and the locks for withdrawn and weak releases
+	@$(BIN)/python .ci/audit.py
 
 lock: $(INSTALLED) ## Write requirements.lock from the packages' pyproject.toml (ARGS=--upgrade for newer versions)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/lock.py $(ARGS)
