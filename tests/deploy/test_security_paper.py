@@ -15,3 +15,9 @@ def test_every_entry_of_owasps_list_is_guarded_by_a_test_that_is_there() -> None
         assert named, f"API{number} names no test"
         for path, test in named:
             assert re.search(rf"^(async )?def {test}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{test}"
+
+
+def test_every_test_that_the_paper_names_is_there() -> None:
+    named = set(re.findall(r"`(tests/[^`:]+)", PAPER))
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
