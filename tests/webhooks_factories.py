@@ -89,6 +89,12 @@ class Service:
         signed = (signer or self.signer).headers(body, timestamp=timestamp) if headers is None else headers
         return await self.client.post(path, data=body, headers={**self.identity(), **signed})
 
+    async def deliver(self, document: Mapping[str, Any]) -> None:
+        """Send an event until it is stored, as Telnyx does."""
+        while (response := await self.post(document)).status == 503:
+            pass
+        assert response.status == 200, await response.text()
+
     async def status(self, document: Mapping[str, Any] | bytes, *, signer: Signer | None = None) -> str:
         response = await self.post(document, signer=signer)
         assert response.status == 200, await response.text()
