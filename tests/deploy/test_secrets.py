@@ -67,7 +67,7 @@ def test_settings_as_text_show_no_secret(monkeypatch: pytest.MonkeyPatch, servic
         assert not is_shown_in(text)
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG)
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{place}-{name}" for place, (name, _) in enumerate(WRONG)])
 def test_what_refuses_a_setting_does_not_show_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     (gateway,) = (model for service, model in settings_classes() if service == "gateway")
