@@ -16,12 +16,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from voice_common.store.envelope import is_deeper
 from voice_local.simulation.calls import generate
 from voice_local.simulation.parties import Parties
+from voice_webhooks.settings import WebhooksSettings
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "telnyx" / "samples"
 CONNECTION = "1001"
 MAX_BODY = 1024 * 1024
+DEEPEST: int = WebhooksSettings.model_fields["webhook_levels"].default
 _names = itertools.count(1)
 
 
@@ -250,7 +253,7 @@ def must_be_taken(body: bytes) -> bool | None:
         return None
     except ValueError as error:
         return None if "integer string conversion" in str(error) else False
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or is_deeper(body, document, DEEPEST):
         return False
     data = document["data"] if isinstance(document.get("data"), dict) else document
     event, kind = data.get("id"), data.get("event_type")

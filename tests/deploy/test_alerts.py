@@ -55,6 +55,7 @@ CONDITIONS = {
     "VoiceTargetDown": {'up{job="voice-webhooks"}': "1x50 0x50"},
     "VoiceBreakerOpen": {'voice_gateway_breaker_open{upstream="analytics"}': "0x50 1x50"},
     "VoiceLimiterDegraded": {"voice_gateway_limiter_degraded": "0x50 2x50"},
+    "VoiceConnectionsCrowded": {'voice_gateway_connections_ended_total{reason="room"}': "0x70 0+1x30"},
     "VoiceProjectionStalled": {"voice_projection_lag_seconds": "0x50 11x50"},
     "VoiceEventsSetAside": {"voice_projection_set_aside_total": "0x90 1x10"},
     "VoiceQuarantineGrowing": {"voice_quarantine_events": "5x70 6x30"},
