@@ -10,7 +10,7 @@ from voice_common.store.indexes import ensure_index
 from voice_common.store.state import CallState
 
 CONVERSATIONS = "conversations"
-VERSION = 1
+VERSION = 2
 """Version of the code that makes these documents."""
 
 
