@@ -16,7 +16,7 @@ from hypothesis.strategies import SearchStrategy
 
 SECONDS = float(os.environ.get("VOICE_SOAK_SECONDS", "1200"))
 SEED = int(os.environ.get("VOICE_SOAK_SEED", "7"))
-_ROUND = 200
+_ROUND = 50
 # What fails is shown as it was found: to make it smaller would take longer than a suite has.
 _SETTINGS = settings(
     deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), print_blob=False

@@ -31,7 +31,7 @@ from voice_common.store.tenants import AreaName, Tenant, TenantStore
 from voice_gateway.tokens import new_secret
 from voice_local.servers import Server
 
-EXAMPLES = 250
+EXAMPLES = 200
 ISSUER, AUDIENCE = "https://issuer.example", "voice"
 ISSUER_KEY, OTHER_KEY = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
 EXPECTED = {200, 304, 400, 401, 403, 404, 405, 413, 414, 417, 431}

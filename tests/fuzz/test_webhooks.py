@@ -30,7 +30,7 @@ from voice_webhooks.contribution.sentiment import score_of
 from voice_webhooks.shapes import WebhookAnswer
 
 TENANT = "acme"
-EXAMPLES = 30
+EXAMPLES = 20
 _SHOWN = 50
 _STRANGER = Signer()
 _sessions = itertools.count(1)
@@ -79,8 +79,8 @@ class Fuzzed:
 
     async def forget(self) -> None:
         """Begin anew with nothing stored, so that an example alone decides what comes of it."""
-        for name in ("events", "conversations", "parked", "aliases", "quarantine", "dirty_hours", "rollups"):
-            await self.system.database[name].delete_many({})
+        kept = ("events", "conversations", "parked", "aliases", "quarantine", "dirty_hours", "rollups")
+        await asyncio.gather(*(self.system.database[name].delete_many({}) for name in kept))
         score_of.cache_clear()
 
 
@@ -157,14 +157,15 @@ async def check_reads(fuzzed: Fuzzed) -> None:
     assert page["total"] == len(page["conversations"])
     for one in page["conversations"]:
         path = f"/api/conversations/{one['id']}"
-        await fuzzed.read(path, recordings.ConversationAnswer)
-        await fuzzed.read(f"{path}/messages", list[recordings.Message])
         of_recording = (recordings.RecordingAnswer, recordings.NoRecordingAnswer)
-        await fuzzed.read(f"/api/voice/recordings/{one['id']}", *of_recording)
+        await asyncio.gather(
+            fuzzed.read(path, recordings.ConversationAnswer),
+            fuzzed.read(f"{path}/messages", list[recordings.Message]),
+            fuzzed.read(f"/api/voice/recordings/{one['id']}", *of_recording),
+        )
     # That their figures are exact is shown elsewhere; what was forgotten here can still be in a rollup.
-    await fuzzed.read("/api/voice/analytics/overview", analytics.Overview)
-    await fuzzed.read("/api/voice/analytics/detailed", analytics.Detailed)
-    await fuzzed.read("/api/voice/analytics/timeline?bucket=hour", analytics.Timeline)
+    reports = {"overview": analytics.Overview, "detailed": analytics.Detailed, "timeline": analytics.Timeline}
+    await asyncio.gather(*(fuzzed.read(f"/api/voice/analytics/{name}", shape) for name, shape in reports.items()))
 
 
 @pytest.fixture
