@@ -14,6 +14,7 @@ from yarl import URL
 from voice_analytics.refresh import RollupKeeper
 from voice_common.identity import IDENTITY_HEADER, Identity, IdentitySigner, new_key_pair
 from voice_common.mongo import Database, Session, in_transaction
+from voice_common.store.conversations import VERSION
 from voice_common.times import HOUR_MS, render_ms
 
 PRIVATE_KEY, PUBLIC_KEY = new_key_pair()
@@ -39,7 +40,7 @@ class Call:
         """Give the document as the projector writes it, as far as analytics has a use for it."""
         return {
             "_id": {"tenant": tenant, "session": self.session},
-            "version": 1,
+            "version": VERSION,
             "started_at": self.started_at,
             "newest_at": self.started_at,
             "answered_at": self.started_at if self.phase == "completed" else None,

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 
 from voice_analytics.refresh import RollupKeeper
 from voice_common.mongo import Database
-from voice_common.store.conversations import CONVERSATIONS
+from voice_common.store.conversations import CONVERSATIONS, VERSION
 from voice_common.times import DAY_MS
 
 YEAR_START = 1_735_689_600_000  # 2025-01-01T00:00:00Z
@@ -91,7 +91,7 @@ def _make_chunk(mongo_url: str, calls: int, start: int, folder: Path) -> Path:
                 [
                     {
                         "_id": {"tenant": tenant_of(calls), "session": f"{start + first + place:09x}"},
-                        "version": 1,
+                        "version": VERSION,
                         "started_at": started_at,
                         "phase": phase,
                         "duration_ms": duration_ms,

@@ -248,11 +248,16 @@ async def test_what_is_more_than_memory_holds_is_left_to_the_take_over_and_newer
     workers, order = WorkerStore(database), list[str]()
     projection = Projection(database, await living(database))
     registration = Registration(workers)
-    project = projection.project
+    project, newest = projection.project, asyncio.Event()
 
     async def noted(events: Sequence[StoredEvent]) -> None:
+        own = events[0].event == "e8"
+        if not own:
+            await newest.wait()  # what is in memory does not wait for the take-over
         await project(events)
         order.extend(one.event for one in events)
+        if own:
+            newest.set()
 
     monkeypatch.setattr(projection, "project", noted)
     projector = Projector(projection, EventStore(database), workers, registration)
