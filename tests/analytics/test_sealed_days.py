@@ -230,6 +230,13 @@ async def test_two_workers_seal_each_day_once(world: Sealed, ask: Ask) -> None:
     assert await answers(ask) == before
 
 
+async def test_the_collection_that_decides_who_seals_is_there_before_any_transaction_writes_to_it(
+    database: Database,
+) -> None:
+    await RollupKeeper(database).prepare()
+    assert HORIZONS in await database.list_collection_names()
+
+
 async def test_more_days_bring_nothing_back_and_seal_no_more(world: Sealed) -> None:
     await world.sealing.step()
     tenants = TenantStore(world.database)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from voice_common.mongo import Database, Session
+from voice_common.store.indexes import ensure_index
 from voice_common.times import DAY_MS
 
 HORIZONS = "horizons"
@@ -41,6 +42,14 @@ class Horizon:
         """
         gone = bool(self.events_gone_before) and started_at < self.events_gone_before + DAY_MS
         return gone or self.seals(started_at)
+
+
+async def create_horizons(database: Database) -> None:
+    """Make the collection; safe to repeat.
+
+    Of transactions that make the collection by writing to it, two were seen to commit, each its own horizon.
+    """
+    await ensure_index(database[HORIZONS], "_id", name="_id_")
 
 
 def horizon_key(tenant: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from voice_common.mongo import Database
 from voice_common.store.conversations import VERSION, create_conversation_indexes
 from voice_common.store.facts import Phase
-from voice_common.store.horizons import HORIZONS
+from voice_common.store.horizons import create_horizons
 from voice_common.store.indexes import ensure_index
 from voice_common.store.state import CallState
 from voice_common.times import HOUR_MS
@@ -83,5 +83,5 @@ async def create_projection_indexes(database: Database) -> None:
     await create_conversation_indexes(database)
     await ensure_index(database[ALIASES], "_id.id", name="by_id")
     await ensure_index(database[PARKED], "version", name="by_version")
-    for name in (HORIZONS, RETIRED):  # a transaction that makes a collection conflicts with its like
-        await ensure_index(database[name], "_id", name="_id_")
+    await create_horizons(database)
+    await ensure_index(database[RETIRED], "_id", name="_id_")  # as with horizons: not made by a transaction
