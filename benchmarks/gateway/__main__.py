@@ -96,15 +96,10 @@ def measure(folder: Path) -> None:
         runs = compare(targets, metrics_port)
         proxied_per_s = median(runs[PROXIED, FULL], "per_s")
         proxied = targets[PROXIED]
-        paced = [
-            (
-                paced_p99(proxied, behind.replay, proxied_per_s / 2),
-                paced_p99(proxied, proxied.server.port, proxied_per_s / 2),
-            )
-            for _ in range(RUNS)
-        ]
+        ports = (behind.replay, targets[PASS_THROUGH].server.port, proxied.server.port)
+        paced = [[paced_p99(proxied, port, proxied_per_s / 2) for port in ports] for _ in range(RUNS)]
         exact = {area: decided_exactly(metrics_port, area) for area in ("analytics", "conversations")}
-    added = statistics.median(through - straight for straight, through in paced)
+    added = statistics.median(through - straight for straight, _, through in paced)
     print_runs(runs)
     for name in (ENVOY, NGINX):
         if name not in targets:
@@ -115,7 +110,7 @@ def measure(folder: Path) -> None:
     print_ratios(runs)
     print_table(
         f"Gateway: p99 in ms at {proxied_per_s / 2:,.0f} paced requests/s, half of its full load; medians of {RUNS}",
-        ["straight to the service", "through the gateway", "added"],
+        ["straight to the service", "through bare aiohttp", "through the gateway", "added by the gateway"],
         [[*(float(statistics.median(side)) for side in zip(*paced, strict=True)), added]],
     )
     print_result(
