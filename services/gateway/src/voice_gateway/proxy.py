@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import structlog
-from aiohttp import ClientResponse, hdrs, web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
@@ -14,6 +14,7 @@ from voice_common.web.render import error_response
 from voice_gateway.addresses import ClientAddresses
 from voice_gateway.authentication import Principal
 from voice_gateway.cache import Fetched
+from voice_gateway.exchange import Answer
 from voice_gateway.headers import to_client, to_service, traceparent_of
 from voice_gateway.upstream import Service
 
@@ -85,7 +86,7 @@ class Proxy:
         return headers
 
 
-async def _stream(request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
+async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
     length = answer.content_length
     if request.method == hdrs.METH_HEAD or length == 0:
@@ -118,7 +119,7 @@ async def _write(response: web.StreamResponse, chunk: bytes) -> None:
         raise ClientLeftError from error
 
 
-async def _error(answer: ClientResponse) -> web.Response:
+async def _error(answer: Answer) -> web.Response:
     """Give a service's error: unchanged where it is JSON, else in the contract's words."""
     body = await _whole(answer, _AT_ONCE)
     if _is_json(answer) and _is_object(body):
@@ -136,7 +137,7 @@ def _error_of(status: int) -> web.Response:
     return error_response(status, sentence)
 
 
-def _is_json(answer: ClientResponse) -> bool:
+def _is_json(answer: Answer) -> bool:
     return answer.content_type == _JSON and hdrs.CONTENT_ENCODING not in answer.headers
 
 
@@ -147,7 +148,7 @@ def _is_object(body: bytes) -> bool:
         return False
 
 
-async def _whole(answer: ClientResponse, limit: int = _LARGEST_WHOLE) -> bytes:
+async def _whole(answer: Answer, limit: int = _LARGEST_WHOLE) -> bytes:
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk

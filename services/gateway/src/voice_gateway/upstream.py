@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 from multidict import CIMultiDict
-from yarl import URL
 
 from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
-from voice_common.web.tracing import client_traces
 from voice_gateway.areas import ServiceName
 from voice_gateway.breaker import Breaker
+from voice_gateway.exchange import Answer, Exchanges
 from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
 
 _log = structlog.get_logger("voice.gateway.upstream")
@@ -45,7 +44,6 @@ def make_session() -> aiohttp.ClientSession:
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         timeout=aiohttp.ClientTimeout(total=None),
         read_bufsize=256 * 1024,
-        trace_configs=client_traces(),
     )
 
 
@@ -62,10 +60,8 @@ class Service:
         places: int = 512,
     ) -> None:
         self.name = name
-        self._url = url
-        self._session = session
         self._patience = patience or Patience()
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._patience.connect)
+        self._exchanges = Exchanges(url, session, connect_seconds=self._patience.connect)
         self._places = places
         self._breaker = Breaker(name)
         self._refused_since: float | None = None
@@ -73,7 +69,7 @@ class Service:
     @asynccontextmanager
     async def ask(
         self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[Answer]:
         """Send a request (`target` as it came, not decoded) and give the answer as its head arrives.
 
         Raises `Unavailable` (down, resting, full, or it broke off: a client does well to try again),
@@ -110,9 +106,7 @@ class Service:
         finally:
             self._places += 1
 
-    async def _begin(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None
-    ) -> aiohttp.ClientResponse:
+    async def _begin(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> Answer:
         try:
             return await self._send(method, target, headers, body)
         except aiohttp.ClientConnectionError as error:
@@ -134,18 +128,9 @@ class Service:
         now = asyncio.get_running_loop().time()
         return self._refused_since is not None and now - self._refused_since >= _RESTART_SECONDS
 
-    async def _send(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> Answer:
         try:
-            answer = await self._session.request(
-                method,
-                URL(self._url + target, encoded=True),
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=self._timeout,
-            )
+            answer = await self._exchanges.begin(method, target, headers, body)
         except aiohttp.ClientConnectorError:
             if self._refused_since is None:
                 self._refused_since = asyncio.get_running_loop().time()

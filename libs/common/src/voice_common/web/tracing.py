@@ -6,16 +6,16 @@ All of it is left out where traces are off: then a service is put together witho
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
 from typing import TypeVar
 
-import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
+from yarl import URL
 
 from voice_common.telemetry.traces import TRACES
 from voice_common.web.observe import OPS_PATHS, TENANT, UNKNOWN, Observer, request_id_of
@@ -81,39 +81,41 @@ class TracedObserver(Observer):
             span.set_status(StatusCode.ERROR)
 
 
-def client_traces() -> list[aiohttp.TraceConfig]:
-    """Give what a `ClientSession` needs to make a span of each request and to pass its context on; [] where off."""
-    tracer = TRACES.tracer
-    if tracer is None:
-        return []
+class Outgoing:
+    """The span of one request that goes out."""
 
-    async def start(_: aiohttp.ClientSession, state: SimpleNamespace, request: aiohttp.TraceRequestStartParams) -> None:
+    def __init__(self, tracer: Tracer, method: str, url: URL, headers: CIMultiDict[str]) -> None:
         attributes: dict[str, AttributeValue] = {
-            "http.request.method": request.method,
-            "url.full": str(request.url.with_user(None)),
-            "server.address": request.url.host or "",
-            "server.port": request.url.port or 0,
+            "http.request.method": method,
+            "url.full": str(url.with_user(None)),
+            "server.address": url.host or "",
+            "server.port": url.port or 0,
         }
-        state.span = tracer.start_span(request.method, kind=SpanKind.CLIENT, attributes=attributes)
-        _PROPAGATOR.inject(request.headers, trace.set_span_in_context(state.span))
+        self._span = tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes)
+        _PROPAGATOR.inject(headers, trace.set_span_in_context(self._span))
 
-    async def end(_: aiohttp.ClientSession, state: SimpleNamespace, request: aiohttp.TraceRequestEndParams) -> None:
-        status = request.response.status
-        state.span.set_attribute("http.response.status_code", status)
+    def answered(self, status: int) -> None:
+        """Say that the head of an answer is there."""
+        self._span.set_attribute("http.response.status_code", status)
         if status >= _ERROR:
-            state.span.set_attribute("error.type", str(status))
-            state.span.set_status(StatusCode.ERROR)
-        state.span.end()
+            self._end_with(str(status))
+        else:
+            self._span.end()
 
-    async def fail(
-        _: aiohttp.ClientSession, state: SimpleNamespace, request: aiohttp.TraceRequestExceptionParams
-    ) -> None:
-        state.span.set_attribute("error.type", type(request.exception).__name__)
-        state.span.set_status(StatusCode.ERROR)
-        state.span.end()
+    def failed(self, error: BaseException) -> None:
+        """Say that no answer came."""
+        self._end_with(type(error).__name__)
 
-    config = aiohttp.TraceConfig()
-    config.on_request_start.append(start)
-    config.on_request_end.append(end)
-    config.on_request_exception.append(fail)
-    return [config]
+    def _end_with(self, error: str) -> None:
+        self._span.set_attribute("error.type", error)
+        self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+
+
+def outgoing(method: str, base: URL, target: str, headers: CIMultiDict[str]) -> Outgoing | None:
+    """Begin the span of a request for `target` of the service at `base`, and pass its context on in `headers`.
+
+    ``None`` where traces are off.
+    """
+    tracer = TRACES.tracer
+    return None if tracer is None else Outgoing(tracer, method, base.join(URL(target, encoded=True)), headers)
