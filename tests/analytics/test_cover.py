@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_analytics.cover import Span, day_of, days_by_hour, live_spans, whole_hours
+from voice_analytics.cover import Span, cut_hours, day_of, days_by_hour, live_spans, rest_of_hour, whole_hours
 from voice_common.times import DAY_MS, HOUR_MS
 
 QUARTER = HOUR_MS // 4
@@ -28,6 +28,20 @@ def test_each_moment_of_a_range_is_counted_once_and_no_other(
         from_hours = day not in stale and day in by_hour and whole.start <= hour < whole.end and hour not in dirty
         from_day = day not in stale and day not in by_hour and day_of(period.start) <= day < period.end
         assert live + from_hours + from_day == (period.start <= moment < period.end)
+
+
+@given(MOMENTS, MOMENTS)
+def test_a_known_hour_without_its_rest_is_what_the_range_has_of_it(one: int, other: int) -> None:
+    period = Span(min(one, other), max(one, other))
+    known = cut_hours(period)
+    assert all(
+        not (span.start <= hour < span.end) for hour in known for span in live_spans(period, (), (), known=known)
+    )
+    for hour in known:
+        rest = rest_of_hour(period, hour)
+        for moment in range(hour, hour + HOUR_MS, QUARTER // 3):
+            left_out = sum(span.start <= moment < span.end for span in rest)
+            assert 1 - left_out == (period.start <= moment < period.end)
 
 
 def test_spans_that_touch_are_one() -> None:

@@ -195,3 +195,20 @@ async def test_clean_whole_days_come_from_rollups_alone(database: Database, call
     assert (await call_sums.total("acme", TimeRange(DAY_0, DAY_0 + DAY_MS + 2))).calls == 1  # a cut hour is asked live
     await database[DIRTY_HOURS].insert_one(mark("acme", DAY_0))
     assert (await call_sums.total("acme", ALL)).calls == 1  # so is a dirty one
+
+
+async def test_of_a_cut_hour_the_smaller_part_is_read(database: Database, call_sums: CallSums) -> None:
+    world, minute = World(database), HOUR_MS // 60
+    early, late = Call(DAY_0 + 10 * minute), Call(DAY_0 + 50 * minute)
+    await world.change(early, late)
+    await refresh_all(database)
+
+    async def calls(start: int, end: int) -> int:
+        return (await call_sums.total("acme", TimeRange(DAY_0 + start * minute, DAY_0 + end * minute))).calls
+
+    cases = [(20, 60), (40, 60), (0, 45), (0, 5), (5, 55), (20, 40)]
+    assert [await calls(*case) for case in cases] == [1, 1, 1, 0, 2, 0]
+    await database["conversations"].delete_one({"started_at": early.started_at})
+    assert await calls(20, 60) == 2, "the hour's sums without what lies before, where there is nothing any more"
+    assert await calls(0, 20) == 0, "what the range has of the hour"
+    assert await calls(60, 120) == await calls(130, 140) == 0

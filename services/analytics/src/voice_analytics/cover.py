@@ -37,11 +37,28 @@ def cuts_an_hour(period: Span, before: int) -> bool:
     return any(edge % HOUR_MS and edge < before for edge in period)
 
 
-def live_spans(period: Span, dirty: Collection[int], stale: Collection[int]) -> list[Span]:
-    """Give the parts of `period` that no rollup tells of, ascending and apart: cut and dirty hours, stale days."""
+def cut_hours(period: Span) -> set[int]:
+    """Give the hours, at most two, in which `period` begins or ends without being all of them."""
+    return {edge - edge % HOUR_MS for edge in period if edge % HOUR_MS}
+
+
+def rest_of_hour(period: Span, hour: int) -> list[Span]:
+    """Give the parts of an hour that `period` leaves out."""
+    before = Span(hour, min(max(hour, period.start), hour + HOUR_MS))
+    after = Span(max(hour, min(period.end, hour + HOUR_MS)), hour + HOUR_MS)
+    return [span for span in (before, after) if span.start < span.end]
+
+
+def live_spans(
+    period: Span, dirty: Collection[int], stale: Collection[int], *, known: Collection[int] = ()
+) -> list[Span]:
+    """Give the parts of `period` that no rollup tells of, ascending and apart: cut and dirty hours, stale days.
+
+    Of the cut hours those that are `known` otherwise are left out.
+    """
     if period.start >= period.end:
         return []
-    cut = {edge - edge % HOUR_MS for edge in period if edge % HOUR_MS}
+    cut = cut_hours(period).difference(known)
     spans = [Span(hour, hour + HOUR_MS) for hour in cut.union(dirty)]
     spans += [Span(day, day + DAY_MS) for day in stale]
     merged: list[Span] = []

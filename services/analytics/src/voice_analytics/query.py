@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection, Mapping
 
 import pymongo
 from pymongo.errors import OperationFailure
 
-from voice_analytics.cover import Span, cuts_an_hour, days_by_hour, live_spans, whole_hours
+from voice_analytics.cover import (
+    Span,
+    cut_hours,
+    cuts_an_hour,
+    day_of,
+    days_by_hour,
+    live_spans,
+    rest_of_hour,
+    whole_hours,
+)
 from voice_analytics.rollups import dirty_hours, hours_of, is_current, read_rollups, total_of
 from voice_analytics.scan import scan_hours
-from voice_analytics.sums import Sums, add_up
+from voice_analytics.sums import Sums, add_up, take_off
 from voice_common.errors import BadRequest, Unavailable
-from voice_common.mongo import Database, Session
+from voice_common.mongo import Database, Document, Session
 from voice_common.store.horizons import horizons_of
 from voice_common.times import DAY_MS, HOUR_MS, TimeRange, render_ms
 
@@ -77,9 +87,12 @@ class CallSums:
             dirty = await dirty_hours(self._database, session, tenant, live)
             by_hour = days_by_hour(period, dirty)
             rollups = await read_rollups(self._database, session, tenant, period, by_hour=None if hourly else by_hour)
+        known: dict[int, Sums] = {}
         if rollups.built:
             stale = {day for day, document in rollups.days.items() if not is_current(document)}
-            spans = live_spans(period, dirty, stale)
+            known = _known_hours(period, rollups.days, dirty, stale)
+            spans = live_spans(period, dirty, stale, known=known)
+            spans += [span for hour, sums in known.items() if sums.calls for span in rest_of_hour(period, hour)]
         else:
             stale = {day for day in rollups.days if day >= sealed_before}
             unsealed = Span(max(period.start, sealed_before), period.end)
@@ -97,7 +110,26 @@ class CallSums:
                 ]
             else:
                 parts.append((day, total_of(document)))
+        scanned: dict[int, Sums] = {}
         if spans:
             with pymongo.timeout(self._scan_seconds):
-                parts += (await scan_hours(self._database, session, tenant, spans)).items()
-        return parts
+                scanned = await scan_hours(self._database, session, tenant, spans)
+        for hour, sums in known.items():
+            scanned[hour] = take_off(sums, scanned.get(hour, Sums()))
+        return parts + [(hour, sums) for hour, sums in scanned.items() if sums.calls]
+
+
+def _known_hours(
+    period: Span, days: Mapping[int, Document], dirty: Collection[int], stale: Collection[int]
+) -> dict[int, Sums]:
+    """Give the sums of the whole of those cut hours of which less is to be taken off than would be to be summed."""
+    known: dict[int, Sums] = {}
+    for hour in cut_hours(period):
+        day = day_of(hour)
+        if hour in dirty or day in stale:
+            continue
+        sums = hours_of(days[day]).get(hour, Sums()) if day in days else Sums()
+        left_out = sum(span.end - span.start for span in rest_of_hour(period, hour))
+        if not sums.calls or left_out < HOUR_MS / 2:
+            known[hour] = sums
+    return known

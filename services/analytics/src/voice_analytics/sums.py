@@ -26,3 +26,8 @@ class Sums(NamedTuple):
 def add_up(parts: Iterable[Sums]) -> Sums:
     """Add sums of disjoint sets of calls."""
     return Sums(*(sum(column) for column in zip(*parts, strict=True)))
+
+
+def take_off(whole: Sums, part: Sums) -> Sums:
+    """Take the sums of a part of a set of calls off those of the set."""
+    return Sums(*(left - right for left, right in zip(whole, part, strict=True)))
