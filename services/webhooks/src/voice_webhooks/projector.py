@@ -29,7 +29,9 @@ from voice_webhooks.telemetry import DELAY_SECONDS, LAG_SECONDS, PROJECTED, SET_
 from voice_webhooks.workers import RENEWAL_SECONDS, Registration, WorkerStore
 
 _BATCH_EVENTS = 1000
+_BATCH_BYTES = 8 * 1024 * 1024
 _HELD_EVENTS = 20_000
+_HELD_BYTES = 64 * 1024 * 1024
 _TRANSACTION_SECONDS = 8.0
 _PAUSE_SECONDS = 0.25
 _REFUSALS = frozenset({13, 18, 14031})
@@ -132,6 +134,7 @@ class Projector:
         self._workers = workers
         self._registration = registration
         self._pending: deque[Pending] = deque()
+        self._pending_bytes = 0
         self._checkpoints: dict[str, int] = {}
         self._arrived = asyncio.Event()
         self._closing = False
@@ -141,13 +144,16 @@ class Projector:
         """Take note of events that are durable now."""
         if not events:
             return
-        if len(self._pending) + len(events) > _HELD_EVENTS:
+        held = self._pending_bytes + sum([len(event.body) for _, event in events])
+        if len(self._pending) + len(events) > _HELD_EVENTS or held > _HELD_BYTES:
             _log.warning("projection is behind: what waits is left to the take-over", events=len(self._pending))
             self._pending.clear()  # all of it is of ids that are retired, this one included
+            self._pending_bytes = 0
             self._registration.retire()
             return
         now = time.monotonic()
         self._pending.extend((worker, numbered, now) for numbered in events)
+        self._pending_bytes = held
         self._arrived.set()
 
     @property
@@ -186,16 +192,26 @@ class Projector:
                 return
 
     async def _step(self) -> None:
-        batch = list(itertools.islice(self._pending, _BATCH_EVENTS))
+        batch = self._next_batch()
         with TRACES.batch("projection", (event.origin for _, (_, event), _ in batch)):
             await self._projection.project([event for _, (_, event), _ in batch])
         now = time.monotonic()
         for entry in batch:
-            worker, (seq, _), since = entry
+            worker, (seq, event), since = entry
             if self._pending and self._pending[0] is entry:  # else it was left to the take-over meanwhile
                 self._pending.popleft()
+                self._pending_bytes -= len(event.body)
             self._checkpoints[worker] = seq
             TALLY.observe(DELAY_SECONDS, now - since)
+
+    def _next_batch(self) -> list[Pending]:
+        batch, size = list[Pending](), 0
+        for entry in itertools.islice(self._pending, _BATCH_EVENTS):
+            size += len(entry[1][1].body)
+            if batch and size > _BATCH_BYTES:
+                break
+            batch.append(entry)
+        return batch
 
     def _measure(self) -> None:
         own = time.monotonic() - self._pending[0][2] if self._pending else 0.0

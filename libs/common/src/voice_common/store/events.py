@@ -14,6 +14,7 @@ from voice_common.store.indexes import ensure_index
 from voice_common.store.keys import pages, within
 
 EVENTS = "events"
+_READ_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,19 @@ class EventStore:
     async def newest_of_worker(
         self, worker: str, *, after: int, before: int | None, limit: int
     ) -> list[tuple[int, StoredEvent]]:
-        """Give up to `limit` events of a worker, the last one first, from the one before number `before`."""
+        """Give up to `limit` events of a worker, the last one first, from the one before number `before`.
+
+        Fewer where they are large: no more are given once their bodies have `_READ_BYTES`.
+        """
         seq: dict[str, int] = {"$gt": after} if before is None else {"$gt": after, "$lt": before}
-        found = self._events.find({"worker": worker, "seq": seq}).sort("seq", -1).limit(limit)
-        return [(document["seq"], StoredEvent.from_document(document)) async for document in found]
+        events, size = list[tuple[int, StoredEvent]](), 0
+        async with self._events.find({"worker": worker, "seq": seq}).sort("seq", -1).limit(limit) as found:
+            async for document in found:
+                events.append((document["seq"], StoredEvent.from_document(document)))
+                size += len(document["body"])
+                if size > _READ_BYTES:
+                    break
+        return events
 
     async def count_of_worker(self, worker: str, *, after: int) -> int:
         """Count the events that a worker stored after number `after`."""
