@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,16 @@ from voice_common.store.events import EventStore, event_key
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.keys import pages
 from voice_common.times import HOUR_MS, now_ms
+from voice_webhooks.projection.bounds import CallTooLargeError, bounded
 from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of, mark_document
-from voice_webhooks.projection.recompute import Recompute
+from voice_webhooks.projection.recompute import NotComputableError, Recompute
 from voice_webhooks.projector import Projection
 
 _CHUNK = 100
 _NEVER = 1 << 62
 Progress = Callable[[str, int], None]
+Compute = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any] | None]]
+"""Gives what a document should be, from what is stored beside it; ``None`` where it should not be there."""
 
 
 @dataclass(slots=True)
@@ -101,7 +104,7 @@ class Rebuild:
         self,
         collection: str,
         after: Mapping[str, str] | None,
-        compute: Callable[[Session, dict[str, Any]], Any],
+        compute: Compute,
     ) -> None:
         """Replace each document of a collection that is not what `compute` gives; one that comes to nothing goes."""
         target = self._database[collection]
@@ -117,14 +120,11 @@ class Rebuild:
                 found = target.find({"_id": {"$in": [entry["_id"] for entry in page]}}, session=session)
                 for old in [document async for document in found]:
                     tenant = old["_id"]["tenant"]
-                    if _is_frozen(old, horizons[tenant]):
+                    correction = await _correction(compute, session, old, horizons[tenant])
+                    if correction is None:
                         continue
-                    new = await compute(session, old)
-                    if new == old or _is_frozen(new, horizons[tenant]):
-                        continue
-                    writes.append(
-                        DeleteOne({"_id": old["_id"]}) if new is None else ReplaceOne({"_id": old["_id"]}, new)
-                    )
+                    new, write = correction
+                    writes.append(write)
                     if any(horizons[tenant].is_next(start) for start in (_start_of(old), _start_of(new))):
                         next_sealed.add(tenant)
                     if collection == CONVERSATIONS:
@@ -180,6 +180,22 @@ class Rebuild:
         documents = [mark_document(tenant, hour, batch, at=now_ms()) for tenant, hour in sorted(marks)]
         if documents:
             await self._database[DIRTY_HOURS].insert_many(documents, ordered=False, session=session)
+
+
+async def _correction(
+    compute: Compute, session: Session, old: dict[str, Any], horizon: Horizon
+) -> tuple[dict[str, Any] | None, DeleteOne | ReplaceOne[Any]] | None:
+    """Give what a document should be, and the write that makes it so; ``None`` where it stays as it is."""
+    if _is_frozen(old, horizon):
+        return None
+    try:
+        new = await compute(session, old)
+        if new == old or _is_frozen(new, horizon):
+            return None
+        key = {"_id": old["_id"]}
+        return new, DeleteOne(key) if new is None else ReplaceOne(key, bounded(new))
+    except (NotComputableError, CallTooLargeError):
+        return None  # events of it are set aside: it stays what the others say
 
 
 def _start_of(document: Mapping[str, Any] | None) -> int:

@@ -156,6 +156,12 @@ class CallState:
     lines: Mapping[tuple[str, str], Lines] = field(default_factory=dict)
     gather: History | None = None
 
+    @property
+    def size(self) -> int:
+        """How many tool calls and utterances it holds: what its work grows with."""
+        gathered = 0 if self.gather is None else len(self.gather.lines)
+        return len(self.tools) + gathered + sum([len(said.lines) for said in self.lines.values()])
+
     def join(self, other: CallState) -> CallState:
         """Give the least state that holds all that both hold."""
         return CallState(
@@ -209,6 +215,12 @@ class CallState:
             if self.gather is None
             else [self.gather.at, self.gather.event, [list(line) for line in self.gather.lines]],
         }
+
+    @staticmethod
+    def size_in(document: Mapping[str, Any]) -> int:
+        """Give the `size` of the state that `to_document` gave a document of."""
+        gathered = 0 if document["gather"] is None else len(document["gather"][2])
+        return len(document["tools"]) + gathered + sum([len(said[3]) for said in document["lines"]])
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> CallState:

@@ -8,12 +8,13 @@ from typing import Any
 from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from voice_common.mongo import Database, Session
+from voice_common.mongo import Database, Document, Session
 from voice_common.store.conversations import CONVERSATIONS, VERSION, conversation_document, conversation_key
 from voice_common.store.envelope import session_of
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.state import CallState
 from voice_common.times import now_ms
+from voice_webhooks.projection.bounds import LARGEST_CALL, LARGEST_DOCUMENT, CallTooLargeError, Turns, bounded
 from voice_webhooks.projection.contributions import Contribution
 from voice_webhooks.projection.documents import (
     ALIASES,
@@ -25,7 +26,7 @@ from voice_webhooks.projection.documents import (
     figures_of,
     mark_document,
 )
-from voice_webhooks.projection.recompute import Recompute
+from voice_webhooks.projection.recompute import NotComputableError, Recompute
 
 Key = tuple[str, str]
 """A tenant and a session, stream or foreign id of it."""
@@ -56,25 +57,28 @@ class Batch:
         self._horizons: dict[str, Horizon] = {}
         self._frozen: dict[Key, CallState] = {}
         self._retiring: set[Key] = set()
+        self._turns = Turns()
+        self._at_most = LARGEST_CALL
 
     async def apply(self, contributions: Iterable[Contribution]) -> None:
         """Join all contributions into the read models and mark the hours whose figures change."""
         said = [one for one in contributions if one.state.ids or session_of(one.stream) is not None]
-        calls, parked = _partials(said)
+        calls, parked = await self._partials(said)
         await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
         await self._load_calls(calls)
         await self._load_parked(parked)
         if any(horizon.sealed_before for horizon in self._horizons.values()):
-            calls, parked = _partials(await self._admitted(said))
+            calls, parked = await self._partials(await self._admitted(said))
         for key, state in calls.items():
-            self._join_call(key, state)
+            await self._join_call(key, state)
         for key, state in parked.items():
             await self._join_parked(key, state)
         await self._tie_news()
         await self._write()
 
     async def refresh(self, calls: Collection[Key], parked: Collection[Key]) -> None:
-        """Write documents again that older code made."""
+        """Write documents again that older code made, also those that it let grow larger."""
+        self._at_most = LARGEST_DOCUMENT
         await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
         await self._load_calls(calls)
         await self._load_parked(parked)
@@ -122,15 +126,30 @@ class Batch:
     def _seals(self, tenant: str, state: CallState) -> bool:
         return state.started_at is not None and self._horizons[tenant].seals(state.started_at)
 
-    def _join_call(self, key: Key, state: CallState) -> None:
+    async def _partials(
+        self, contributions: Iterable[Contribution]
+    ) -> tuple[dict[Key, CallState], dict[Key, CallState]]:
+        """Join contributions by stream: those of sessions, and those to be parked (what has no id can't be tied)."""
+        calls: dict[Key, CallState] = {}
+        parked: dict[Key, CallState] = {}
+        for contribution in contributions:
+            session = session_of(contribution.stream)
+            if session is None and not contribution.state.ids:
+                continue
+            into, name = (parked, contribution.stream) if session is None else (calls, session)
+            key = (contribution.tenant, name)
+            into[key] = await self._turns.join(into.get(key), contribution.state)
+        return calls, parked
+
+    async def _join_call(self, key: Key, state: CallState) -> None:
         known = self._calls.get(key)
         if self._seals(key[0], state) or (known is not None and self._seals(key[0], known)):
             return  # a sealed day has its figures, and nobody may join it or leave it
-        self._calls[key] = state if known is None else known.join(state)
+        self._calls[key] = await self._turns.join(known, state)
 
     async def _join_parked(self, key: Key, state: CallState) -> None:
         known = self._parked.get(key)
-        joined = state if known is None else known.state.join(state)
+        joined = await self._turns.join(None if known is None else known.state, state)
         if known is not None and (joined == known.state or self._seals(key[0], known.state)):
             return
         self._parked[key] = Parked(joined, set() if known is None else known.sessions)
@@ -138,7 +157,7 @@ class Batch:
         tied = {(key[0], session) for session in self._parked[key].sessions}
         await self._load_calls(tied)
         for call in tied:
-            self._join_call(call, joined)
+            await self._join_call(call, joined)
 
     def _news(self) -> dict[Key, frozenset[str]]:
         """Give the foreign ids, by ``(tenant, stream)``, that this batch brought and no alias was told of yet."""
@@ -169,7 +188,7 @@ class Batch:
         if session not in parked.sessions:
             parked.sessions.add(session)
             self._changed_parked.add((tenant, stream))
-            self._join_call((tenant, session), parked.state)
+            await self._join_call((tenant, session), parked.state)
 
     async def _load_calls(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._call_documents]
@@ -185,19 +204,31 @@ class Batch:
         """Read a state; one that older code made is computed from its events again, where they are all kept."""
         if document["version"] > VERSION:
             raise NewerVersionError
-        if document["version"] == VERSION:
-            return CallState.from_document(document["state"])
-        tenant, name = document["_id"].values()
-        of_call = "session" in document["_id"]
-        if not self._horizons[tenant].freezes(document["state"]["started_at"]):
-            recompute = Recompute(self._database, self._session)
-            recomputed = await (recompute.conversation if of_call else recompute.stream)(tenant, name)
-            # What would move it to a sealed day was left out when it came.
-            if recomputed is not None and not self._seals(tenant, recomputed):
+        known = document["state"]
+        if document["version"] < VERSION:
+            recomputed = await self._recomputed(document)
+            if recomputed is not None:
                 return recomputed
-        state = CallState.from_document(document["state"])
-        if of_call:
+        state = await self._turns.work(CallState.size_in(known), CallState.from_document, known)
+        tenant, name = document["_id"].values()
+        if document["version"] < VERSION and "session" in document["_id"]:
             self._frozen[tenant, name] = state
+        return state
+
+    async def _recomputed(self, document: dict[str, Any]) -> CallState | None:
+        """Compute a state from its events; ``None`` where they are not all kept, or not all of them are in it."""
+        tenant, name = document["_id"].values()
+        if self._horizons[tenant].freezes(document["state"]["started_at"]):
+            return None
+        recompute = Recompute(self._database, self._session)
+        try:
+            state = await (recompute.conversation if "session" in document["_id"] else recompute.stream)(tenant, name)
+            # What would move it to a sealed day was left out when it came.
+            if state is None or self._seals(tenant, state):
+                return None
+            await self._turns.work(state.size, _check_size, document, state)
+        except (NotComputableError, CallTooLargeError):
+            return None
         return state
 
     async def _load_parked(self, keys: Collection[Key]) -> None:
@@ -226,17 +257,17 @@ class Batch:
         changed = [(tenant, self._parked[tenant, stream].state) for tenant, stream in self._changed_parked]
         for (tenant, session), state in self._calls.items():
             old = self._call_documents[tenant, session]
-            new = self._document_of(tenant, session, state, old)
+            new = await self._turns.work(state.size, self._document_of, tenant, session, state, old)
             if old == new:
                 continue
-            calls.append(_replacement(old, new))
+            calls.append(_replacement(old, await self._turns.work(state.size, bounded, new, self._at_most)))
             changed.append((tenant, state))
             before, after = figures_of(old), figures_of(new)
             if before != after:
                 dirty.update((tenant, int(str(figures[0]))) for figures in (before, after) if figures is not None)
         await self._touch_horizons(changed)
         await self._bulk(CONVERSATIONS, calls)
-        await self._bulk(PARKED, [_upsert(self._parked[key].to_document(*key)) for key in sorted(self._changed_parked)])
+        await self._bulk(PARKED, [_upsert(await self._bounded_parked(key)) for key in sorted(self._changed_parked)])
         await self._bulk(
             ALIASES, [_upsert(self._aliases[key].to_document(*key)) for key in sorted(self._changed_aliases)]
         )
@@ -244,6 +275,10 @@ class Batch:
         await self._bulk(RETIRED, [_upsert(stream) for stream in retiring])
         marks = [mark_document(tenant, hour, self._name, at=now_ms()) for tenant, hour in sorted(dirty)]
         await self._bulk(DIRTY_HOURS, [_upsert(mark) for mark in marks])
+
+    async def _bounded_parked(self, key: Key) -> Document:
+        parked = self._parked[key]
+        return await self._turns.work(parked.state.size, lambda: bounded(parked.to_document(*key), self._at_most))
 
     def _document_of(self, tenant: str, session: str, state: CallState, old: dict[str, Any] | None) -> dict[str, Any]:
         """Give a call's new document; what older code made and no event can tell anew keeps its facts as they are."""
@@ -263,28 +298,14 @@ class Batch:
             await target.bulk_write(writes, ordered=False, session=self._session)
 
 
-def _partials(contributions: Iterable[Contribution]) -> tuple[dict[Key, CallState], dict[Key, CallState]]:
-    """Join contributions by stream: those of sessions, and those to be parked (what has no id can't be tied)."""
-    calls: dict[Key, CallState] = {}
-    parked: dict[Key, CallState] = {}
-    for contribution in contributions:
-        session = session_of(contribution.stream)
-        into, key = (
-            (parked, (contribution.tenant, contribution.stream))
-            if session is None
-            else (calls, (contribution.tenant, session))
-        )
-        if session is None and not contribution.state.ids:
-            continue
-        into[key] = into[key].join(contribution.state) if key in into else contribution.state
-    return calls, parked
+def _check_size(document: Document, state: CallState) -> None:
+    """Raise `CallTooLargeError` where a document is too large with this state."""
+    bounded({**document, "state": state.to_document()})
 
 
-def _replacement(
-    old: dict[str, Any] | None, new: dict[str, Any]
-) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+def _replacement(old: Document | None, new: Document) -> InsertOne[Document] | ReplaceOne[Document]:
     return InsertOne(new) if old is None else ReplaceOne({"_id": new["_id"]}, new)
 
 
-def _upsert(document: dict[str, Any]) -> ReplaceOne[dict[str, Any]]:
+def _upsert(document: Document) -> ReplaceOne[Document]:
     return ReplaceOne({"_id": document["_id"]}, document, upsert=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,8 +10,8 @@ from voice_common.store.envelope import UnreadableEventError, read_envelope
 from voice_common.store.events import StoredEvent
 from voice_common.store.state import CallState
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.projection.bounds import Turns
 
-_LONGEST_TURN_SECONDS = 0.005
 _LARGE_BODY = 4096  # bytes; what takes long to score, takes more than these
 
 
@@ -28,7 +27,7 @@ class Contribution:
 async def contributions_of(events: Iterable[StoredEvent]) -> list[Contribution]:
     """Give what stored events contribute; requests are let in between, since scoring words takes its time."""
     contributions = []
-    let_in_at = time.perf_counter()
+    turns = Turns()
     for event in events:
         try:
             envelope = event.envelope or read_envelope(event.body, received_at=event.received_at)
@@ -40,7 +39,5 @@ async def contributions_of(events: Iterable[StoredEvent]) -> list[Contribution]:
             state = contribution_of(envelope, event.key)
         if state is not None:
             contributions.append(Contribution(event.tenant, event.stream, state))
-        if time.perf_counter() - let_in_at > _LONGEST_TURN_SECONDS:
-            await asyncio.sleep(0)
-            let_in_at = time.perf_counter()
+        await turns.end()
     return contributions

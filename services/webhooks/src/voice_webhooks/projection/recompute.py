@@ -9,8 +9,13 @@ from voice_common.mongo import Database, Session
 from voice_common.store.conversations import CONVERSATIONS
 from voice_common.store.events import EventStore
 from voice_common.store.state import CallState
+from voice_webhooks.projection.bounds import Turns
 from voice_webhooks.projection.contributions import contributions_of
 from voice_webhooks.projection.documents import ALIASES, PARKED, Alias, Parked
+
+
+class NotComputableError(Exception):
+    """What the events of a call come to can't be told: one of them is, or would be, set aside."""
 
 
 class Recompute:
@@ -23,16 +28,21 @@ class Recompute:
 
     async def stream(self, tenant: str, stream: str) -> CallState | None:
         """Join what the events of one stream contribute; ``None`` where none of them contributes anything."""
-        stored = [event async for event in self._events.of_stream(tenant, stream, session=self._session)]
+        turns = Turns()
         state: CallState | None = None
-        for contribution in await contributions_of(stored):
-            state = contribution.state if state is None else state.join(contribution.state)
+        async for event in self._events.of_stream(tenant, stream, session=self._session):
+            try:
+                contributions = await contributions_of([event])
+            except Exception as error:
+                raise NotComputableError from error
+            for contribution in contributions:
+                state = await turns.join(state, contribution.state)
         return state
 
     async def conversation(self, tenant: str, name: str) -> CallState | None:
         """Join a session's own events and those of every parked stream that shares an id with them."""
         state = await self.stream(tenant, f"session:{name}")
-        joined: set[str] = set()
+        turns, joined = Turns(), set[str]()
         asked: frozenset[str] = frozenset()
         while state is not None and (new_ids := state.ids - asked):
             asked |= new_ids
@@ -41,7 +51,7 @@ class Recompute:
                 parked = await self.stream(tenant, stream)
                 if parked is not None and parked.ids & state.ids:
                     joined.add(stream)
-                    state = state.join(parked)
+                    state = await turns.join(state, parked)
         return state
 
     async def parked(self, tenant: str, stream: str) -> Parked | None:

@@ -1,0 +1,62 @@
+"""What bounds one call: how large its document may become, and what of it is too much for the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+import bson
+from bson.raw_bson import RawBSONDocument
+
+from voice_common.store.state import CallState
+
+LARGEST_CALL = 4 * 1024 * 1024
+"""Bytes of BSON: what ten hours of talk come to, several times. It is read and written whole, so it has a bound."""
+LARGEST_DOCUMENT = 16 * 1024 * 1024
+"""Bytes that MongoDB takes: the bound of documents that are written again and made no larger by it."""
+
+_LARGE = 500
+_LONGEST_TURN_SECONDS = 0.005
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CallTooLargeError(Exception):
+    """A call, or a parked stream, would hold more than `LARGEST_CALL`; the event that would add it is set aside."""
+
+
+def bounded(document: Mapping[str, Any], at_most: int = LARGEST_CALL) -> RawBSONDocument:
+    """Give a document as it goes to the store; raise `CallTooLargeError` where it has more bytes than it may."""
+    encoded = bson.encode(document)
+    if len(encoded) > at_most:
+        message = f"{document['_id']} would have {len(encoded)} bytes; a call may have {at_most}"
+        raise CallTooLargeError(message)
+    return RawBSONDocument(encoded)
+
+
+class Turns:
+    """Keeps a long piece of work from keeping requests waiting."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def end(self) -> None:
+        """Let requests in, once this turn took long enough."""
+        if time.perf_counter() - self._since > _LONGEST_TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._since = time.perf_counter()
+
+    async def join(self, known: CallState | None, state: CallState) -> CallState:
+        """Join what is known of a call with more."""
+        if known is None:
+            return state
+        return await self.work(min(known.size, state.size), known.join, state)
+
+    async def work(self, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Give what `function` gives; what is of many tool calls and lines is done in a thread."""
+        await self.end()
+        if size > _LARGE:
+            return await asyncio.to_thread(function, *args, **kwargs)
+        return function(*args, **kwargs)
