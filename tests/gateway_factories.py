@@ -28,6 +28,7 @@ from voice_gateway.tokens import Token, TokenStore, _to_document, digest_of, new
 PRIVATE_KEY, PUBLIC_KEY = new_key_pair()
 OVERVIEW = "/api/voice/analytics/overview"
 TIMELINE = "/api/voice/analytics/timeline"
+NO_CACHE = {"Cache-Control": "no-cache"}
 CONVERSATIONS = "/api/conversations"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -223,3 +224,18 @@ async def make_customers(database: Database, count: int) -> list[str]:
     )  # fmt: skip
     await database["api_tokens"].insert_many(_to_document(token) for token in tokens)
     return secrets
+
+
+class Gated:
+    """An answer that waits until it is let go; each says which one it is."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.gates: list[asyncio.Event] = []
+
+    async def __call__(self, _request: web.Request) -> web.Response:
+        self.begun += 1
+        number, gate = self.begun, asyncio.Event()
+        self.gates.append(gate)
+        await gate.wait()
+        return web.json_response({"number": number})

@@ -11,6 +11,8 @@ import redis
 from gateway_factories import Clock, Gateway, RunGateway, Services, make_tenant, make_token, running, settings_for
 
 from voice_common.mongo import Database
+from voice_gateway import limiter
+from voice_gateway import shared_level as shared_level_module
 from voice_local.servers import Server
 
 
@@ -61,3 +63,10 @@ async def tenant(database: Database) -> str:
 @pytest.fixture
 async def token(database: Database, tenant: str) -> str:
     return await make_token(database, tenant)
+
+
+@pytest.fixture
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no busy machine for a slow Redis."""
+    for module, name in ((limiter, "_PATIENCE"), (shared_level_module, "_PATIENCE"), (shared_level_module, "_WAIT")):
+        monkeypatch.setattr(module, name, 2.0)
