@@ -19,8 +19,7 @@ from voice_common.store.state import CallState
 from voice_common.store.tenants import TenantStore
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.projection import contributions
-from voice_webhooks.projection.bounds import LARGEST_CALL
+from voice_webhooks.projection import bounds, contributions
 from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.rebuild import Rebuild
 from voice_webhooks.take_over import TakeOver
@@ -30,6 +29,9 @@ from voice_webhooks.workers import Registration, WorkerStore
 TOOL_CALLS = 12_000
 """Of the shortest kind that differ: as many as a body of a mebibyte holds."""
 
+FEW, LITTLE = 120, 40_000
+"""Tool calls, and a bound that they reach as soon: what is set aside depends on no size but the ratio of these two."""
+
 
 def stored(document: dict[str, Any]) -> StoredEvent:
     body = body_of(document)
@@ -38,9 +40,9 @@ def stored(document: dict[str, Any]) -> StoredEvent:
     return StoredEvent("acme", envelope.stream, envelope.event, envelope.type, envelope.occurred_at, T0, "key", body)
 
 
-def full_of_tool_calls(name: str, session: str = "s1", *, first: int = 0) -> StoredEvent:
-    """Give an event that tells of as many tool calls as it can, from number `first` on."""
-    calls = [{"id": f"t{number}", "function": {"name": "f"}} for number in range(first, first + TOOL_CALLS)]
+def full_of_tool_calls(name: str, session: str = "s1", *, first: int = 0, count: int = TOOL_CALLS) -> StoredEvent:
+    """Give an event that tells of `count` tool calls, from number `first` on."""
+    calls = [{"id": f"t{number}", "function": {"name": "f"}} for number in range(first, first + count)]
     messages = [{"role": "assistant", "content": "", "tool_calls": calls}]
     return stored(event("call.conversation.ended", T0 + 5, id=name, call_session_id=session, messages=messages))
 
@@ -57,6 +59,11 @@ def hangup(session: str = "s1") -> StoredEvent:
 @pytest.fixture
 def projection(database: Database, tenants: TenantStore) -> Projection:
     return Projection(database, CachedDirectory(tenants))
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "LARGEST_CALL", LITTLE)
 
 
 async def call(database: Database, session: str = "s1") -> dict[str, Any]:
@@ -79,13 +86,14 @@ async def rebuild(database: Database, projection: Projection) -> None:
 
 async def outgrown(database: Database, projection: Projection) -> list[StoredEvent]:
     """Project more about a call than it may hold, and what comes with it; give all of it, in order."""
-    large = [full_of_tool_calls(f"e{number}", first=number * TOOL_CALLS) for number in range(5)]
+    large = [full_of_tool_calls(f"e{number}", first=number * FEW, count=FEW) for number in range(5)]
     events = [*large, hangup(), hangup("s2")]
     await keep(database, *events)
     await projection.project(events)
     return events
 
 
+@pytest.mark.usefixtures("little")
 async def test_the_event_that_would_take_a_call_past_its_bound_is_set_aside_and_the_rest_goes_on(
     database: Database, projection: Projection
 ) -> None:
@@ -93,25 +101,27 @@ async def test_the_event_that_would_take_a_call_past_its_bound_is_set_aside_and_
     found = await aside(database)
     assert found
     assert found.keys() < {f"e{number}" for number in range(5)}
-    assert all(f"a call may have {LARGEST_CALL}" in error for error in found.values())
+    assert all(f"a call may have {LITTLE}" in error for error in found.values())
     document = await call(database)
-    assert len(document["state"]["tools"]) == TOOL_CALLS * (5 - len(found))
-    assert len(bson.encode(document)) <= LARGEST_CALL
+    assert len(document["state"]["tools"]) == FEW * (5 - len(found))
+    assert len(bson.encode(document)) <= LITTLE
     assert (document["ended_at"], (await call(database, "s2"))["ended_at"]) == (T0 + 9, T0 + 9)
 
 
+@pytest.mark.usefixtures("little")
 async def test_what_is_parked_has_the_same_bound(database: Database, projection: Projection) -> None:
     for number in range(5):
-        large = full_of_tool_calls(f"e{number}", first=number * TOOL_CALLS)
+        large = full_of_tool_calls(f"e{number}", first=number * FEW, count=FEW)
         document = json.loads(large.body)
         payload = document["data"]["payload"]
         payload["call_leg_id"] = payload.pop("call_session_id")
         await projection.project([stored(document)])
     assert await aside(database)
     (parked,) = [document async for document in database["parked"].find({})]
-    assert len(bson.encode(parked)) <= LARGEST_CALL
+    assert len(bson.encode(parked)) <= LITTLE
 
 
+@pytest.mark.usefixtures("little")
 async def test_a_rebuild_leaves_a_call_of_which_events_are_set_aside_as_it_is(
     database: Database, projection: Projection
 ) -> None:
@@ -149,15 +159,16 @@ async def test_a_rebuild_goes_on_past_an_event_that_cannot_be_projected(
     assert await aside(database) == {"poison": "ZeroDivisionError()"}
 
 
+@pytest.mark.usefixtures("little")
 async def test_a_call_that_older_code_let_grow_past_the_bound_keeps_what_it_has(
     database: Database, projection: Projection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before_the_bound:
-        before_the_bound.setattr("voice_webhooks.projection.apply.LARGEST_CALL", 16 * LARGEST_CALL)
+        before_the_bound.setattr(bounds, "LARGEST_CALL", 16 * LITTLE)
         await outgrown(database, projection)
     assert await aside(database) == {}
     before = await call(database)
-    assert len(bson.encode(before)) > LARGEST_CALL
+    assert len(bson.encode(before)) > LITTLE
     await database["conversations"].update_many({}, {"$set": {"version": VERSION - 1}})
     assert await Upgrade(database).step() == 2
     assert await call(database) == before

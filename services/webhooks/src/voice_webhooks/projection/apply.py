@@ -14,7 +14,7 @@ from voice_common.store.envelope import session_of
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.state import CallState
 from voice_common.times import now_ms
-from voice_webhooks.projection.bounds import LARGEST_CALL, LARGEST_DOCUMENT, CallTooLargeError, Turns, bounded
+from voice_webhooks.projection.bounds import LARGEST_DOCUMENT, CallTooLargeError, Turns, bounded
 from voice_webhooks.projection.contributions import Contribution
 from voice_webhooks.projection.documents import (
     ALIASES,
@@ -58,7 +58,7 @@ class Batch:
         self._frozen: dict[Key, CallState] = {}
         self._retiring: set[Key] = set()
         self._turns = Turns()
-        self._at_most = LARGEST_CALL
+        self._at_most: int | None = None
 
     async def apply(self, contributions: Iterable[Contribution]) -> None:
         """Join all contributions into the read models and mark the hours whose figures change."""

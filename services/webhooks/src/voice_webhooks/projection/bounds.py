@@ -27,8 +27,12 @@ class CallTooLargeError(Exception):
     """A call, or a parked stream, would hold more than `LARGEST_CALL`; the event that would add it is set aside."""
 
 
-def bounded(document: Mapping[str, Any], at_most: int = LARGEST_CALL) -> RawBSONDocument:
-    """Give a document as it goes to the store; raise `CallTooLargeError` where it has more bytes than it may."""
+def bounded(document: Mapping[str, Any], at_most: int | None = None) -> RawBSONDocument:
+    """Give a document as it goes to the store.
+
+    Raises `CallTooLargeError` where it has more than `at_most` bytes (`LARGEST_CALL` where nothing is said).
+    """
+    at_most = LARGEST_CALL if at_most is None else at_most
     encoded = bson.encode(document)
     if len(encoded) > at_most:
         message = f"{document['_id']} would have {len(encoded)} bytes; a call may have {at_most}"
