@@ -91,8 +91,8 @@ HUGE = [
     Raw.of([{"role": "user", "content": f"{n} {_WORDS * 14}"} for n in range(200)], "200 long utterances"),
     Raw.of([{"role": "user", "content": f"{n} {_WORDS * 14}"} for n in range(900)], "900 long utterances"),
     Raw.of(
-        [{"tool_calls": [{"id": n, "function": {"name": "f", "arguments": "{}"}}]} for n in range(3000)],
-        "3,000 tool calls",
+        [{"tool_calls": [{"id": n, "function": {"name": "f", "arguments": "{}"}}]} for n in range(12_000)],
+        "12,000 tool calls",
     ),
     Raw("9" * 4000, "4,000 digits"),
     Raw("9" * 5000, "5,000 digits"),
