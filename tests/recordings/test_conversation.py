@@ -21,9 +21,11 @@ from recordings_factories import (
     said,
     tool_called,
 )
+from watchdog import Watchdog
 
 from voice_common.mongo import Database
-from voice_common.store.state import CallState, Outcome, Source
+from voice_common.store.lattice import Stamped
+from voice_common.store.state import CallState, Line, Lines, Outcome, Source, ToolCall
 from voice_common.times import now_ms
 
 from .conftest import Get, StartService
@@ -186,3 +188,20 @@ async def test_two_tenants_can_have_a_call_of_one_id(database: Database, get: Ge
     await put(database, CallState(started_at=T0, newest_at=T0), tenant="other", session="same")
     assert (await get("/api/conversations/same")).body["conversation"]["status"] == "completed"
     assert (await get("/api/conversations/same", tenant="other")).body["conversation"]["from"] is None
+
+
+async def test_a_call_with_all_that_it_may_hold_keeps_no_request_waiting(database: Database, get: Get) -> None:
+    event = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+    seen = Stamped(T0, event, None)
+    tools = {f"call_{number:029d}": ToolCall(seen, Stamped(T0, event, "find")) for number in range(12_000)}
+    lines = {("transcript", f"e{n}"): Lines(T0 + n, (Line("user", "a word or two", T0 + n, 0),)) for n in range(8_000)}
+    session = await put(database, joined(initiated(), CallState(tools=tools, lines=lines)))
+
+    async def ask() -> None:
+        detail = await get(f"/api/conversations/{session}")
+        assert len(detail.body["conversation"]["tool_calls"]) == 12_000
+        said = await get(f"/api/conversations/{session}/messages")
+        assert len(said.body) == 8_000
+
+    with Watchdog() as watchdog:
+        await watchdog.judge(ask)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pymongo
 
+from voice_common.large import apart
 from voice_common.mongo import Database, Session
 from voice_common.store.conversations import CONVERSATIONS, conversation_key, status_of
 from voice_common.store.facts import Phase
@@ -96,7 +97,10 @@ class Conversations:
             document = await self._collection.find_one({"_id": conversation_key(tenant, conversation_id)})
         if document is None:
             return None
-        return self._conversation(document, now_ms()), CallState.from_document(document["state"])
+        said = document["state"]
+        return self._conversation(document, now_ms()), await apart(
+            CallState.size_in(said), CallState.from_document, said
+        )
 
     async def page(self, tenant: str, selection: Selection, *, limit: int, offset: int, after: Position | None) -> Page:
         """Give at most `limit` calls, newest first, ties by id: those after a position, less the first `offset`."""

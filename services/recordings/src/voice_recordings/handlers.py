@@ -6,6 +6,7 @@ from aiohttp import web
 
 from voice_common.errors import NotFound
 from voice_common.ids import conversation_id
+from voice_common.large import apart
 from voice_common.store.facts import messages_of, recording_of, tool_calls_of
 from voice_common.store.state import CallState
 from voice_common.web.callers import for_tenant
@@ -45,14 +46,14 @@ async def list_conversations(request: web.Request, tenant: str) -> web.StreamRes
 async def get_conversation(request: web.Request, tenant: str) -> web.StreamResponse:
     """Answer with one conversation and its tool calls."""
     conversation, state = await _requested(request, tenant, request.match_info["id"])
-    return json_response(bodies.detail(conversation, tool_calls_of(state)))
+    return json_response(await apart(state.size, lambda: bodies.detail(conversation, tool_calls_of(state))))
 
 
 @for_tenant("conversations")
 async def list_messages(request: web.Request, tenant: str) -> web.StreamResponse:
     """Answer with a conversation's transcript, oldest first."""
     _, state = await _requested(request, tenant, request.match_info["id"])
-    return json_response(bodies.messages(messages_of(state)))
+    return json_response(await apart(state.size, lambda: bodies.messages(messages_of(state))))
 
 
 async def _requested(request: web.Request, tenant: str, sent: str) -> tuple[Conversation, CallState]:

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import bson
 from bson.raw_bson import RawBSONDocument
 
+from voice_common.large import apart
 from voice_common.store.state import CallState
 
 LARGEST_CALL = 4 * 1024 * 1024
@@ -17,7 +18,6 @@ LARGEST_CALL = 4 * 1024 * 1024
 LARGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes that MongoDB takes: the bound of documents that are written again and made no larger by it."""
 
-_LARGE = 500
 _LONGEST_TURN_SECONDS = 0.005
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +61,4 @@ class Turns:
     async def work(self, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Give what `function` gives; what is of many tool calls and lines is done in a thread."""
         await self.end()
-        if size > _LARGE:
-            return await asyncio.to_thread(function, *args, **kwargs)
-        return function(*args, **kwargs)
+        return await apart(size, function, *args, **kwargs)
