@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -208,3 +209,17 @@ async def test_a_log_that_is_very_long_begins_anew(tmp_path: Path, monkeypatch: 
     unit.bound_log()
     assert unit.program.log.read_text() == ""
     assert unit.program.log.with_suffix(".log.old").read_text() == "a long line\n"
+
+
+def test_processes_that_ask_at_once_get_different_ports(tmp_path: Path) -> None:
+    few = "from voice_local import process; process._PORTS = range(20_000, 20_400)"
+    ask = f"{few}; print(*[process.free_port() for _ in range(60)])"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    asking = [
+        subprocess.Popen([sys.executable, "-c", ask], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    ports = [port for one in asking for port in one.communicate()[0].split()]
+    assert len(ports) == len(set(ports)) == 240
+    (tmp_path / f"voice-ports-{os.getuid()}").write_text("damaged")
+    assert subprocess.run([sys.executable, "-c", ask], env=environment, check=False).returncode == 0

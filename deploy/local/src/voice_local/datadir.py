@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +77,11 @@ class DataDir:
                 self.stack_file.unlink(missing_ok=True)
                 shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def ports(self, names: Iterable[str]) -> dict[str, int]:
-        """Give each name a free loopback port, the one that it had the last time where that is still free."""
+    def ports(self, names: Iterable[str], *, besides: Collection[int] = ()) -> dict[str, int]:
+        """Give each name a free loopback port, the one that it had the last time where that is still free.
+
+        None is one of `besides`: those will be listened on, too.
+        """
         file = self.path / "ports.json"
         try:
             before = _read(file)
@@ -87,7 +90,7 @@ class DataDir:
         ports: dict[str, int] = {}
         for name in names:
             port = before.get(name)
-            while not isinstance(port, int) or port in ports.values() or not port_is_free(port):
+            while not isinstance(port, int) or port in {*ports.values(), *besides} or not port_is_free(port):
                 port = free_port()
             ports[name] = port
         _write(file, json.dumps(ports))

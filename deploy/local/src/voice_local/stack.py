@@ -39,7 +39,7 @@ class Stack:
     """All processes of one local stack; `stack.json` tells of them while they serve."""
 
     def __init__(self, directory: DataDir, nursery: Nursery, *, port: int, workers: int, auth: bool) -> None:
-        ports = directory.ports(PORT_NAMES)
+        ports = directory.ports(PORT_NAMES, besides={port})
         self._directory = directory
         self._own_mongo = "VOICE_MONGO_URL" not in os.environ
         self._own_redis = "VOICE_REDIS_URL" not in os.environ
