@@ -18,6 +18,7 @@ LARGEST_CALL = 4 * 1024 * 1024
 LARGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes that MongoDB takes: the bound of documents that are written again and made no larger by it."""
 
+_FEW = 100
 _LONGEST_TURN_SECONDS = 0.005
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,6 +57,9 @@ class Turns:
         """Join what is known of a call with more."""
         if known is None:
             return state
+        if len(state.tools) <= _FEW:  # what a join costs, it costs for tool calls that both know
+            await self.end()
+            return known.join(state)
         return await self.work(min(known.size, state.size), known.join, state)
 
     async def work(self, size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
