@@ -60,10 +60,7 @@ class Answer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self.content.is_eof():
-            self._connection.release()
-        else:  # what is left of the body would be taken for the next answer
-            self._connection.close()
+        self._connection.release()  # the pool closes one whose answer was not read to its end
 
 
 class Exchanges:

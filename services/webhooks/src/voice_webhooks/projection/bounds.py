@@ -14,7 +14,7 @@ from voice_common.large import apart
 from voice_common.store.state import CallState
 
 LARGEST_CALL = 4 * 1024 * 1024
-"""Bytes of BSON: what ten hours of talk come to, several times. It is read and written whole, so it has a bound."""
+"""Bytes of BSON: an hour of talk comes to some hundred thousand. It is read and written whole, so it has a bound."""
 LARGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes that MongoDB takes: the bound of documents that are written again and made no larger by it."""
 
