@@ -8,6 +8,7 @@ are not projected here: `benchmarks.projection` measures both together.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import uvloop
@@ -26,13 +27,15 @@ from voice_common.web.front import FrontRunner
 from voice_common.web.openapi import add_endpoints
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
-from voice_webhooks.handlers import LARGEST_BODY, RECEPTION
+from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
 from voice_webhooks.intake import Intake, Stored
+from voice_webhooks.key_ring import KeyRing
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
 from voice_webhooks.routes import ENDPOINTS
 from voice_webhooks.ties import TieStore
 from voice_webhooks.verifications import VerificationBudget
+from voice_webhooks.verifying import Verifying
 from voice_webhooks.workers import Registration, WorkerStore
 
 
@@ -70,14 +73,15 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
     group = Intake(database, registration, lambda _worker, _events: None, max_events=4096, max_bytes=64 << 20)
     intake = {"group": group, "none": NoIntake(), "each": InsertEach(database)}[variant]
     app = make_app("webhooks", log_requests=False)
+    verifying = Verifying(beside=os.environ.get("VOICE_VERIFIER", "true") == "true")
+    app[VERIFYING] = verifying
     app[IDENTITY_VERIFIER] = IdentityVerifier([identity], "webhooks")
     app[RECEPTION] = Reception(
         CachedDirectory(TenantStore(database)),
         TieStore(database, [key]),
         intake,  # type: ignore[arg-type] # a peer in its place
         Quarantine(database),
-        [key],
-        VerificationBudget(),
+        KeyRing([key], VerificationBudget(), verifying.check),
         levels=100,
     )
     app[LARGEST_BODY] = 1 << 20

@@ -38,7 +38,8 @@ from voice_local.servers import free_port, start_mongod
 QUICK = bool(os.environ.get("QUICK"))
 SECONDS, OLD_MB = (15, 20) if QUICK else (60, 200)
 RATE = int(os.environ.get("RATE", "2600"))
-CONNECTIONS = 128
+CONNECTIONS = 256
+"""So many that the worker has something to do while most of them wait for the same commit."""
 UNDER_WAY = 300
 SAMPLE_EVERY = 0.1
 EVENTS_A_CALL = 12

@@ -81,7 +81,7 @@ async def test_sigterm_ends_a_service_when_requests_in_flight_are_answered(start
 
         assert await asyncio.gather(*(ask("/fast") for _ in range(20))) == [200] * 20
         async with asyncio.timeout(20):
-            while await _counted(session, url, "/fast") != 20:  # by both workers, each of which tells it a little later
+            while await _counted(session, url, "/fast") != 20:  # noqa: ASYNC110 - of both workers, a little later
                 await asyncio.sleep(0.05)
 
         begun = tmp_path.with_suffix(".begun")

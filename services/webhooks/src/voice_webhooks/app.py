@@ -24,9 +24,10 @@ from voice_common.web.health import HEALTH
 from voice_common.web.openapi import add_endpoints
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
-from voice_webhooks.handlers import LARGEST_BODY, RECEPTION
+from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
 from voice_webhooks.indexes import make_indexes
 from voice_webhooks.intake import Intake
+from voice_webhooks.key_ring import KeyRing
 from voice_webhooks.projector import Projection, Projector
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
@@ -38,6 +39,7 @@ from voice_webhooks.settings import WebhooksSettings
 from voice_webhooks.ties import TieStore
 from voice_webhooks.upgrade import Upgrade
 from voice_webhooks.verifications import VerificationBudget
+from voice_webhooks.verifying import Verifying
 from voice_webhooks.workers import Registration, WorkerStore
 
 _STORE_SECONDS = 2.0
@@ -57,6 +59,8 @@ def create_app(settings: WebhooksSettings) -> web.Application:
     """Assemble the service; nothing connects before it starts."""
     app = make_app("webhooks", log_requests=settings.logs_requests)
     app[LARGEST_BODY] = settings.webhook_bytes
+    verifying = Verifying(beside=settings.verifier)
+    app[VERIFYING] = verifying
     app[IDENTITY_VERIFIER] = IdentityVerifier(settings.identity_public_keys, "webhooks")
     add_endpoints(app, "webhooks", ENDPOINTS)
 
@@ -81,8 +85,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
             ties,
             intake,
             quarantine,
-            settings.telnyx_public_keys,
-            VerificationBudget(),
+            KeyRing(settings.telnyx_public_keys, VerificationBudget(), verifying.check),
             levels=settings.webhook_levels,
         )
         intake.start()
@@ -100,6 +103,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
             async with asyncio.timeout(settings.drain_seconds):
                 await intake.drain()
                 await projector.drain()
+        await verifying.close()
         await directory.close()
         await client.close()
 

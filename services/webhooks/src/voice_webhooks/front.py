@@ -13,12 +13,11 @@ import structlog
 from aiohttp import hdrs, web
 
 from voice_common.web.app import OBSERVER
-from voice_common.web.callers import IDENTITY_VERIFIER
 from voice_common.web.front import Front
 from voice_common.web.observe import CLIENT_LEFT, REQUEST_ID_HEADER, request_id_of, stamp
 from voice_common.web.ready import ReadyResponse, is_plain
 from voice_common.web.render import answer_to
-from voice_webhooks.handlers import LARGEST_BODY, PATHS, RECEPTION, take
+from voice_webhooks.handlers import PATHS, take
 from voice_webhooks.reception import Result
 
 _JSON = (hdrs.CONTENT_TYPE, "application/json; charset=utf-8")
@@ -27,7 +26,7 @@ _BODIES = {result: orjson.dumps({"status": result}) for result in Result}
 
 def webhook_front(app: web.Application) -> Front:
     """Make the front of the webhooks service's application."""
-    observer, verifier, largest = app[OBSERVER], app[IDENTITY_VERIFIER], app[LARGEST_BODY]
+    observer = app[OBSERVER]
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse | None:
         path = request.raw_path
@@ -40,7 +39,7 @@ def webhook_front(app: web.Application) -> Front:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = CLIENT_LEFT
         try:
-            result = await take(request, verifier, app[RECEPTION], largest)
+            result = await take(request, app)
             status = 200
         except Exception as error:  # noqa: BLE001 - the last place that sees it; the detail goes to the log
             response = answer_to(error)

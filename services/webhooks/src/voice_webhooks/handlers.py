@@ -5,15 +5,16 @@ from __future__ import annotations
 from aiohttp import web
 
 from voice_common.errors import ContentTooLarge, VoiceError
-from voice_common.identity import IdentityVerifier
 from voice_common.telemetry.tally import TALLY
-from voice_common.web.callers import IDENTITY_VERIFIER, identity_of
+from voice_common.web.callers import IDENTITY_VERIFIER, caller_by
 from voice_common.web.render import json_response
 from voice_webhooks.reception import InvalidWebhookSignature, Reception, Result
 from voice_webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from voice_webhooks.telemetry import result_counter
+from voice_webhooks.verifying import Verifying
 
 RECEPTION = web.AppKey("reception", Reception)
+VERIFYING = web.AppKey("verifying", Verifying)
 LARGEST_BODY = web.AppKey("largest_body", int)
 """Bytes that a webhook may have."""
 
@@ -22,20 +23,18 @@ PATHS = frozenset({"/api/webhooks/telnyx/voice", "/api/webhooks/telnyx/voice/con
 
 async def receive_webhook(request: web.Request) -> web.Response:
     """Take one signed webhook in and say what became of it."""
-    app = request.app
-    result = await take(request, app[IDENTITY_VERIFIER], app[RECEPTION], app[LARGEST_BODY])
-    return json_response({"status": result})
+    return json_response({"status": await take(request, request.app)})
 
 
-async def take(request: web.BaseRequest, verifier: IdentityVerifier, reception: Reception, largest: int) -> Result:
-    """Take one signed webhook of at most `largest` bytes in, from the gateway only; count what became of it.
+async def take(request: web.BaseRequest, app: web.Application) -> Result:
+    """Take one signed webhook in, from the gateway only; count what became of it.
 
     Raises the errors of `Reception.receive`, and the area's 401 for who is not the gateway.
     """
-    identity_of(request, verifier, "webhooks")
+    await caller_by(app[VERIFYING].check, request, app[IDENTITY_VERIFIER], "webhooks")
     try:
-        body = await read_body(request, largest)
-        result = await reception.receive(
+        body = await read_body(request, app[LARGEST_BODY])
+        result = await app[RECEPTION].receive(
             body, request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
         )
     except VoiceError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,14 +15,12 @@ from voice_common.store.tenants import Directory
 from voice_common.telemetry.tally import TALLY
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import ANSWER_SECONDS, Intake, Stored, event_of
+from voice_webhooks.key_ring import KeyRing
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
-from voice_webhooks.signature import InvalidSignatureError, Signed, read_signed
+from voice_webhooks.signature import InvalidSignatureError, read_signed
 from voice_webhooks.telemetry import event_counter
-from voice_webhooks.tenancy import claimant, claims_of, known_keys, trusted_keys
+from voice_webhooks.tenancy import claimant, claims_of
 from voice_webhooks.ties import Named, TieStore
-from voice_webhooks.verifications import VerificationBudget
-
-_YIELD_EVERY = 16
 
 
 class Result(StrEnum):
@@ -58,8 +56,7 @@ class Reception:
         ties: TieStore,
         intake: Intake,
         quarantine: Quarantine,
-        system_keys: Sequence[str],
-        budget: VerificationBudget,
+        keys: KeyRing,
         *,
         levels: int,
     ) -> None:
@@ -67,8 +64,7 @@ class Reception:
         self._ties = ties
         self._intake = intake
         self._quarantine = quarantine
-        self._system_keys = system_keys
-        self._budget = budget
+        self._keys = keys
         self._levels = levels
 
     async def receive(self, body: bytes, signature: str | None, timestamp: str | None) -> Result:
@@ -90,7 +86,7 @@ class Reception:
                 await self._keep_unreadable(signed, body, str(error), received_at)
             raise BadRequest(f"The webhook was kept but can't be used: {error}") from error
         directory = self._directory.at_hand()
-        decision = None if directory is None else self._of_claimant(signed, envelope, directory)
+        decision = None if directory is None else await self._of_claimant(signed, envelope, directory)
         if decision is not None and decision.tenant is not None:
             result = await self._store(decision.tenant, decision.key, envelope, body, received_at)
         else:
@@ -99,7 +95,7 @@ class Reception:
         TALLY.count(event_counter(envelope.type, result))
         return result
 
-    async def _look_up(self, signed: Signed, envelope: Envelope, body: bytes, received_at: int) -> Result:
+    async def _look_up(self, signed: bytes, envelope: Envelope, body: bytes, received_at: int) -> Result:
         """Find out by the store whose event it is; a copy of the directory alone refuses and quarantines nobody."""
         decision = await self._decide(signed, envelope, await self._directory.current())
         if decision.tenant is None:
@@ -115,32 +111,28 @@ class Reception:
         stored = await self._intake.submit(event_of(tenant, envelope, key, body, received_at=received_at))
         return Result.DUPLICATE if stored is Stored.DUPLICATE else Result.ACCEPTED
 
-    async def _decide(self, signed: Signed, envelope: Envelope, directory: Directory) -> _Decision:
-        claimed = self._of_claimant(signed, envelope, directory)
+    async def _decide(self, signed: bytes, envelope: Envelope, directory: Directory) -> _Decision:
+        claimed = await self._of_claimant(signed, envelope, directory)
         if claimed is not None:
             return claimed
-        key = await self._any_verifier(signed, directory)
+        key = await self._keys.any_verifier(directory, signed)
         if key is None:
             return _NOBODY
         (tied,) = await self._ties.tenants_of([Named(envelope.session, envelope.ids, key)], directory)
         return _Decision(key, tied)
 
-    def _of_claimant(self, signed: Signed, envelope: Envelope, directory: Directory) -> _Decision | None:
+    async def _of_claimant(self, signed: bytes, envelope: Envelope, directory: Directory) -> _Decision | None:
         """Decide by claims alone; ``None`` where nobody has claimed any of the event's ids."""
         tenant = claimant(directory, claims_of(envelope))
         if tenant is None:
             return None
-        key = signed.first_verifier(trusted_keys(tenant, self._system_keys))
+        key = await self._keys.verifier_of(tenant, signed)
         return _NOBODY if key is None else _Decision(key, tenant.id)
 
-    async def _any_verifier(self, signed: Signed, directory: Directory) -> str | None:
-        """Give the first known key that made the signature; each try is paid for out of the budget."""
-        return await _first_verifier(signed, self._budget.spend_on(known_keys(directory, self._system_keys)))
-
-    async def _keep_unreadable(self, signed: Signed, body: bytes, reason: str, received_at: int) -> None:
-        key = await self._any_verifier(signed, await self._directory.current())
+    async def _keep_unreadable(self, signed: bytes, body: bytes, reason: str, received_at: int) -> None:
+        key = await self._keys.any_verifier(await self._directory.current(), signed)
         if key is None:
-            key = await self._any_verifier(signed, await self._directory.fresh())
+            key = await self._keys.any_verifier(await self._directory.fresh(), signed)
         if key is None:
             raise InvalidWebhookSignature
         await self._quarantine.keep(body, key, None, reason, received_at=received_at)
@@ -153,12 +145,3 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Unavailable("The webhook could not be stored in time") from error
-
-
-async def _first_verifier(signed: Signed, keys: Iterable[str]) -> str | None:
-    for place, key in enumerate(keys, start=1):
-        if signed.verified_by(key):
-            return key
-        if place % _YIELD_EVERY == 0:
-            await asyncio.sleep(0)
-    return None

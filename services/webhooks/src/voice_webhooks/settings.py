@@ -18,3 +18,6 @@ class WebhooksSettings(StoreSettings, IdentitySettings, WebhookBodySettings):
     )
     intake_queue_events: int = Field(4096, ge=1, description="events that may wait for a commit; beyond it: 503")
     intake_queue_bytes: int = Field(64 * 1024 * 1024, ge=1 << 20, description="bytes that may wait for a commit")
+    verifier: bool = Field(
+        default=True, description="check signatures that come many at a time in a process beside each worker"
+    )

@@ -86,6 +86,10 @@ def event_counter(kind: str, result: str) -> Counter:
     return counter
 
 
+CHECKS = Counter(
+    "voice_signature_checks_total", "Signatures checked: by the worker, or by the verifier beside it", ["by"]
+)
+CHECKED_HERE, CHECKED_BESIDE = CHECKS.labels("worker"), CHECKS.labels("verifier")
 BATCH_EVENTS = Histogram(
     "voice_intake_batch_events", "Events in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )

@@ -24,12 +24,12 @@ class Tally:
         self._observed: dict[Histogram, list[float]] = {}
         self._levels: dict[Gauge, float] = {}
 
-    def count(self, counter: Counter) -> None:
-        """Add one to a counter, soon; from within a running event loop, as the others are."""
+    def count(self, counter: Counter, times: int = 1) -> None:
+        """Add to a counter, soon; from within a running event loop, as the others are."""
         if not self._due:
             self._schedule()
         counts = self._counts
-        counts[counter] = counts.get(counter, 0) + 1
+        counts[counter] = counts.get(counter, 0) + times
 
     def observe(self, histogram: Histogram, value: float) -> None:
         """Add an observation to a histogram, soon."""

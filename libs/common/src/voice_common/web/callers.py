@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from voice_common.errors import Forbidden, missing_tenant_context
-from voice_common.identity import IDENTITY_HEADER, Identity, IdentityVerifier, InvalidIdentityError
+from voice_common.identity import IDENTITY_HEADER, Check, Identity, IdentityVerifier, InvalidIdentityError
 from voice_common.web.observe import TENANT
 
 IDENTITY_VERIFIER = web.AppKey("identity_verifier", IdentityVerifier)
@@ -18,13 +18,16 @@ TenantHandler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 def caller(request: web.Request, area: str) -> Identity:
     """Give the identity that the gateway signed for this request; raise the area's 401 where there is none."""
-    return identity_of(request, request.app[IDENTITY_VERIFIER], area)
-
-
-def identity_of(request: web.BaseRequest, verifier: IdentityVerifier, area: str) -> Identity:
-    """Give the identity that `verifier` finds on a request; raise the area's 401 where there is none."""
     try:
-        return verifier.verify(request.headers.get(IDENTITY_HEADER))
+        return request.app[IDENTITY_VERIFIER].verify(request.headers.get(IDENTITY_HEADER))
+    except InvalidIdentityError as error:
+        raise missing_tenant_context(area) from error
+
+
+async def caller_by(check: Check, request: web.BaseRequest, verifier: IdentityVerifier, area: str) -> Identity:
+    """Do as `caller`, with what `verifier` takes and `check` finds good."""
+    try:
+        return await verifier.verify_by(check, request.headers.get(IDENTITY_HEADER))
     except InvalidIdentityError as error:
         raise missing_tenant_context(area) from error
 
