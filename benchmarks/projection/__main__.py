@@ -43,6 +43,7 @@ CONNECTIONS = 256
 UNDER_WAY = 300
 SAMPLE_EVERY = 0.1
 EVENTS_A_CALL = 12
+BODY_BYTES = 445
 LONGEST = 4
 """How many times longer than offered the load may take before the run is given up."""
 UNSIGNED = "unsigned"
@@ -103,7 +104,7 @@ def store_old_events(mongo_url: str) -> int:
     """Put events of earlier calls into the store; give their bytes."""
     size = 0
     with pymongo.MongoClient(mongo_url) as client:  # type: ignore[var-annotated]
-        bodies = live_mix(OLD_MB * 1_000_000 // 600 // EVENTS_A_CALL, "old", under_way=UNDER_WAY, seed=1)
+        bodies = live_mix(OLD_MB * 1_000_000 // BODY_BYTES // EVENTS_A_CALL, "old", under_way=UNDER_WAY, seed=1)
         for seq in itertools.count(1, 1000):
             chunk = list(itertools.islice(bodies, 1000))
             if not chunk:
