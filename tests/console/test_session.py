@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 
-from console_factories import Office, open_office, settled, sign_in
+from console_factories import Office, enter, open_office, settled, sign_in
 from e2e_factories import RunningStack
 from playwright.sync_api import Page, Request, Route, expect
 
@@ -84,8 +84,8 @@ def test_a_token_without_a_scope_is_told_which_one_it_lacks(page: Page, office: 
 
 
 def test_a_used_up_limit_is_explained_with_the_seconds_left(stack: RunningStack, page: Page, keep: Keep) -> None:
-    poor = open_office(stack, limits={AreaName.ANALYTICS: 3})
-    sign_in(page, poor, "/console/?range=7d")
+    poor = open_office(stack, limits={AreaName.ANALYTICS: 1})  # which is used already
+    enter(page, poor, "/console/?range=7d")
     expect(page.get_by_role("status").get_by_text("Rate limit reached.")).to_be_visible()
     left = page.locator(".toast .nowrap")
     expect(left).to_have_text(re.compile(r"^in ([1-9]|[1-5]\d|60) s\.$"))

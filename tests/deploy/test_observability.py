@@ -39,6 +39,7 @@ OF_PROMETHEUS = frozenset({"up"})
 LABELS = frozenset(
     {
         "area",
+        "by",
         "change",
         "command",
         "kind",

@@ -114,6 +114,11 @@ async def test_what_a_verifier_does_not_answer_is_checked_all_the_same_and_anoth
         return verifiers() not in ([], [first])
 
     await until(replaced)
+    await until(lambda: _gone(first))
+
+
+async def _gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 async def test_one_that_can_not_be_started_is_done_without(beside: Verifying, monkeypatch: pytest.MonkeyPatch) -> None:

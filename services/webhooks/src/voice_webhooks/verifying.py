@@ -98,6 +98,7 @@ class _Verifier(asyncio.Protocol):
         unanswered = self._under_way[self._results :]
         self._end_batch()
         self._process.kill()
+        asyncio.get_running_loop().run_in_executor(None, self._process.wait)  # it must not stay as a zombie
         self._left(unanswered)
 
     def _expect(self, seconds: float) -> None:
