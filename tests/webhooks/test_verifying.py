@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 from nacl.signing import SigningKey
 from prometheus_client import Counter
 from webhooks_factories import Service, Signer, body_of, event, until
@@ -119,6 +120,25 @@ async def test_what_a_verifier_does_not_answer_is_checked_all_the_same_and_anoth
 
 async def _gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
+
+
+async def test_what_is_logged_of_a_verifier_is_of_no_request(beside: Verifying) -> None:
+    structlog.contextvars.bind_contextvars(request_id="r-1")
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+
+        async def started() -> bool:
+            assert all(await together(beside, [GOOD] * MANY))
+            return verifiers() != []
+
+        async def said() -> bool:
+            assert all(await together(beside, [GOOD] * MANY))
+            return bool(logs)
+
+        await until(started)
+        os.kill(verifiers()[0], signal.SIGKILL)
+        await until(said)
+    structlog.contextvars.clear_contextvars()
+    assert "request_id" not in logs[0]
 
 
 async def test_one_that_can_not_be_started_is_done_without(beside: Verifying, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextvars import Context
 from typing import cast
 
 import structlog
@@ -184,7 +185,8 @@ class Verifying:
         if now >= self._not_before:
             self._not_before = now + _RESTART_SECONDS
             self._verifier = _Verifier(self._schedule, self._go_on_alone)
-            self._starting = asyncio.create_task(self._verifier.start())
+            # In a context of its own: what is logged of it later is not of the request that happened to be there.
+            self._starting = asyncio.create_task(self._verifier.start(), context=Context())
 
     def _go_on_alone(self, unanswered: list[Waiting]) -> None:
         if self._beside:
