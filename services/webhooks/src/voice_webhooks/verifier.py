@@ -1,7 +1,7 @@
 """The verifier: a process that checks the signatures which a worker sends it, many at a time, until it is left.
 
-An Ed25519 verification takes longer than all else that is done for a webhook, and a worker has one core: the threads
-of one interpreter don't help (decision 0019). Light to import; it is started while a worker is busy.
+Two Ed25519 verifications are two fifths of what a worker does for a webhook, and it has one core: the threads of one
+interpreter don't help (decision 0019). Light to import; it is started while a worker is busy.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ class _Verifier(asyncio.Protocol):
             _log.warning("no verifier could be started", error=repr(error))
             self._left([])
         else:
-            self._expect(_START_SECONDS)
+            if not self.is_ready:  # while this task waited for its turn, it can have said so
+                self._expect(_START_SECONDS)
 
     @property
     def is_busy(self) -> bool:
