@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
+from voice_common.serving import settle_collector
+
 
 class Watchdog:
     """Measures each callback of the loops of this thread while it is open; `slow` are those over `limit` seconds.
@@ -36,11 +38,12 @@ class Watchdog:
         if self.slow:
             self.slow.clear()
             await work()
-            assert self.slow == []
+            assert self.slow == [], self.slow
 
     def __enter__(self) -> Self:
         gc.collect()
-        gc.freeze()  # a full collection over all that the test process has imported would be counted as a callback
+        self._thresholds = gc.get_threshold()
+        settle_collector()  # as a service does: a full collection over all that is imported is no callback's work
         original, watchdog = self._run, self
 
         def run(handle: asyncio.Handle) -> None:
@@ -58,6 +61,7 @@ class Watchdog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         events.Handle._run = self._run  # type: ignore[method-assign]
+        gc.set_threshold(*self._thresholds)
         gc.unfreeze()
 
     def _note(self, callback: Any, took: float) -> None:

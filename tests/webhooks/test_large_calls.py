@@ -182,7 +182,8 @@ async def test_large_calls_keep_no_request_waiting(database: Database, projectio
     async def project() -> None:
         await asyncio.create_task(projection.project(events))
         await database["conversations"].update_many({}, {"$set": {"version": VERSION - 1}})
-        assert await asyncio.create_task(Upgrade(database).step()) == 2
+        made_again = [await asyncio.create_task(Upgrade(database).step()) for _ in range(3)]
+        assert made_again == [1, 1, 0], "calls that are large are made again one by one"
 
     with Watchdog() as watchdog:
         await watchdog.judge(project)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from itertools import accumulate
 
 import structlog
 from pymongo.errors import PyMongoError
 
 from voice_common.mongo import Database, Session, in_transaction
 from voice_common.store.conversations import CONVERSATIONS, VERSION
-from voice_webhooks.projection.apply import Batch, NewerVersionError
+from voice_webhooks.projection.apply import Batch, Key, NewerVersionError
 from voice_webhooks.projection.documents import PARKED
 
 _CHUNK = 50
+_CHUNK_BYTES = 1024 * 1024
 _LOOK_SECONDS = 5.0
 _log = structlog.get_logger("voice.upgrade")
 
@@ -40,11 +42,7 @@ class Upgrade:
 
     async def step(self) -> int:
         """Make some documents again; give how many there were."""
-        older = {"version": {"$lt": VERSION}}
-        conversations = await self._database[CONVERSATIONS].find(older, {"_id": 1}).limit(_CHUNK).to_list()
-        parked = await self._database[PARKED].find(older, {"_id": 1}).limit(_CHUNK).to_list()
-        calls = [(found["_id"]["tenant"], found["_id"]["session"]) for found in conversations]
-        streams = [(found["_id"]["tenant"], found["_id"]["stream"]) for found in parked]
+        calls, streams = await self._older(CONVERSATIONS), await self._older(PARKED)
         if calls or streams:
             name = f"upgrade:{uuid.uuid4().hex}"
 
@@ -53,3 +51,11 @@ class Upgrade:
 
             await in_transaction(self._database.client, body)
         return len(calls) + len(streams)
+
+    async def _older(self, collection: str) -> list[Key]:
+        """Give some keys of documents that older code made: one that is large comes alone."""
+        size_too = {"_id": 1, "size": {"$bsonSize": "$$ROOT"}}
+        found = await self._database[collection].find({"version": {"$lt": VERSION}}, size_too).limit(_CHUNK).to_list()
+        ends = accumulate(document["size"] for document in found)
+        chosen = [document for document, end in zip(found, ends, strict=True) if end <= _CHUNK_BYTES] or found[:1]
+        return [(tenant, name) for tenant, name in (document["_id"].values() for document in chosen)]

@@ -14,7 +14,7 @@ from voice_common.store.envelope import session_of
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.state import CallState
 from voice_common.times import now_ms
-from voice_webhooks.projection.bounds import LARGEST_DOCUMENT, CallTooLargeError, Turns, bounded
+from voice_webhooks.projection.bounds import AS_BYTES, LARGEST_DOCUMENT, CallTooLargeError, Turns, bounded
 from voice_webhooks.projection.contributions import Contribution
 from voice_webhooks.projection.documents import (
     ALIASES,
@@ -248,24 +248,26 @@ class Batch:
 
     async def _find(self, collection: str, keys: list[dict[str, str]]) -> AsyncIterator[dict[str, Any]]:
         if keys:
-            async for document in self._database[collection].find({"_id": {"$in": keys}}, session=self._session):
-                yield document
+            target = self._database[collection].with_options(codec_options=AS_BYTES)
+            async for document in target.find({"_id": {"$in": keys}}, session=self._session):
+                yield await self._turns.read(document)
 
     async def _write(self) -> None:
         dirty: set[tuple[str, int]] = set()
         calls = []
-        changed = [(tenant, self._parked[tenant, stream].state) for tenant, stream in self._changed_parked]
-        for (tenant, session), state in self._calls.items():
-            old = self._call_documents[tenant, session]
+        starts = {(tenant, self._parked[tenant, stream].state.started_at) for tenant, stream in self._changed_parked}
+        for tenant, session in list(self._calls):
+            # Taken out, so that what is large is let go of call by call: all at once would be a long turn, too.
+            state, old = self._calls.pop((tenant, session)), self._call_documents.pop((tenant, session))
             new = await self._turns.work(state.size, self._document_of, tenant, session, state, old)
             if old == new:
                 continue
             calls.append(_replacement(old, await self._turns.work(state.size, bounded, new, self._at_most)))
-            changed.append((tenant, state))
+            starts.add((tenant, state.started_at))
             before, after = figures_of(old), figures_of(new)
             if before != after:
                 dirty.update((tenant, int(str(figures[0]))) for figures in (before, after) if figures is not None)
-        await self._touch_horizons(changed)
+        await self._touch_horizons(starts)
         await self._bulk(CONVERSATIONS, calls)
         await self._bulk(PARKED, [_upsert(await self._bounded_parked(key)) for key in sorted(self._changed_parked)])
         await self._bulk(
@@ -286,10 +288,10 @@ class Batch:
             return {**old, "version": VERSION}
         return conversation_document(tenant, session, state)
 
-    async def _touch_horizons(self, changed: Iterable[tuple[str, CallState]]) -> None:
+    async def _touch_horizons(self, starts: Iterable[tuple[str, int | None]]) -> None:
         """See to it that a day whose calls change is not sealed at the same moment."""
-        starts = {(tenant, state.started_at) for tenant, state in changed if state.started_at is not None}
-        for tenant in sorted({tenant for tenant, start in starts if self._horizons[tenant].is_next(start)}):
+        known = {(tenant, start) for tenant, start in starts if start is not None}
+        for tenant in sorted({tenant for tenant, start in known if self._horizons[tenant].is_next(start)}):
             await touch_horizon(self._database, tenant, session=self._session)
 
     async def _bulk(self, collection: str, writes: list[Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import bson
+from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from voice_common.large import apart
@@ -18,7 +19,11 @@ LARGEST_CALL = 4 * 1024 * 1024
 LARGEST_DOCUMENT = 16 * 1024 * 1024
 """Bytes that MongoDB takes: the bound of documents that are written again and made no larger by it."""
 
+AS_BYTES = CodecOptions(document_class=RawBSONDocument)
+"""How documents are fetched that may be large: a page of them is then split, and `Turns.read` reads each."""
+
 _FEW = 100
+_LINE_BYTES = 100
 _LONGEST_TURN_SECONDS = 0.005
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +57,10 @@ class Turns:
         if time.perf_counter() - self._since > _LONGEST_TURN_SECONDS:
             await asyncio.sleep(0)
             self._since = time.perf_counter()
+
+    async def read(self, document: RawBSONDocument) -> dict[str, Any]:
+        """Give a document that was fetched as bytes."""
+        return await self.work(len(document.raw) // _LINE_BYTES, bson.decode, document.raw)
 
     async def join(self, known: CallState | None, state: CallState) -> CallState:
         """Join what is known of a call with more."""
