@@ -46,7 +46,7 @@ async def served(scripted: Scripted, path: str = "") -> AsyncIterator[Exchanges]
 
 
 async def ask(exchanges: Exchanges, method: str = "GET", target: str = "/x") -> tuple[int, bytes]:
-    async with await exchanges.begin(method, target, CIMultiDict({"A": "1"}), None) as answer:
+    with await exchanges.begin(method, target, CIMultiDict({"A": "1"}), None) as answer:
         return answer.status, await answer.read()
 
 
@@ -79,7 +79,7 @@ async def test_the_head_of_an_answer_is_not_waited_for_a_body_of() -> None:
 async def test_a_connection_whose_answer_was_not_read_to_its_end_is_closed(answer: bytes) -> None:
     scripted = Scripted(answer, OK)
     async with served(scripted) as exchanges:
-        async with await exchanges.begin("GET", "/x", CIMultiDict(), None) as begun:
+        with await exchanges.begin("GET", "/x", CIMultiDict(), None) as begun:
             assert begun.status == 200
         await until(lambda: scripted.closed == 1)
         assert await ask(exchanges) == (200, b"ok")
@@ -105,7 +105,7 @@ async def test_a_header_goes_on_with_the_bytes_it_came_with() -> None:
     scripted = Scripted(OK)
     async with served(scripted) as exchanges:
         headers = CIMultiDict({"A": b"caf\xe9 \xc3\xa9".decode(errors="surrogateescape")})
-        async with await exchanges.begin("POST", "/x", headers, b"") as answer:
+        with await exchanges.begin("POST", "/x", headers, b"") as answer:
             assert answer.status == 200
     assert b"\r\nA: caf\xe9 \xc3\xa9\r\nContent-Length: 0\r\n\r\n" in scripted.heads[0]
 

@@ -14,6 +14,7 @@ from voice_common.errors import VoiceError
 from voice_common.mongo import Database
 from voice_gateway import upstream
 from voice_gateway.areas import ServiceName
+from voice_gateway.exchange import Answer
 from voice_gateway.upstream import Patience, Service, make_session
 
 
@@ -249,11 +250,14 @@ async def test_a_client_that_never_reads_stops_the_flow_from_the_service(
     writer.transport.abort()
 
 
+async def _status(answer: Answer) -> int:
+    await answer.read()
+    return answer.status
+
+
 async def _outcome(service: Service) -> int:
     try:
-        async with service.ask("GET", "/x", CIMultiDict()) as answer:
-            await answer.read()
-            return answer.status
+        return await service.ask("GET", "/x", CIMultiDict(), _status)
     except VoiceError as error:
         return error.status
 

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 from voice_gateway.window import WINDOW_SECONDS, Decision
 
+LIMIT_HEADERS = (
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+)
+
 
 @dataclass(slots=True)  # not frozen: one is made for each request
 class Allowance:
@@ -25,10 +33,11 @@ class Allowance:
         """Give the five headers of the contract (§5)."""
         full_in = self.decision.full_in
         remaining = self.decision.remaining
+        limit, left, reset, policy, both = LIMIT_HEADERS
         return (
-            ("X-RateLimit-Limit", str(self.limit)),
-            ("X-RateLimit-Remaining", str(remaining)),
-            ("X-RateLimit-Reset", str(math.ceil(time.time() + full_in))),
-            ("RateLimit-Policy", f'"{self.area}";q={self.limit};w={WINDOW_SECONDS}'),
-            ("RateLimit", f'"{self.area}";r={remaining};t={math.ceil(full_in)}'),
+            (limit, str(self.limit)),
+            (left, str(remaining)),
+            (reset, str(math.ceil(time.time() + full_in))),
+            (policy, f'"{self.area}";q={self.limit};w={WINDOW_SECONDS}'),
+            (both, f'"{self.area}";r={remaining};t={math.ceil(full_in)}'),
         )

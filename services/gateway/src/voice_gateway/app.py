@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -30,10 +30,11 @@ from voice_gateway.connections import Connections, Ending, allow_files
 from voice_gateway.console import add_console
 from voice_gateway.cors import allow_origins
 from voice_gateway.docs import ABOUT, add_docs
+from voice_gateway.dress import Dress
 from voice_gateway.edge import EDGE, EdgeRunner, strict
-from voice_gateway.express import DRESS, EXPRESS, Dress, Express, Lane
-from voice_gateway.gate import ALLOWANCE, Gate
-from voice_gateway.handlers import CACHED, passed_on, report, webhook
+from voice_gateway.express import DRESS, EXPRESS, Express, Lane
+from voice_gateway.gate import Gate
+from voice_gateway.handlers import passed_on, report, webhook
 from voice_gateway.jwts import JwtVerifier
 from voice_gateway.limiter import Limiter
 from voice_gateway.memory_level import MemoryLevel
@@ -51,8 +52,6 @@ from voice_gateway.upstream import Patience, Service, make_session
 _log = structlog.get_logger("voice.gateway")
 _STORE_SECONDS = 2.0
 _WEBHOOK_PATIENCE = Patience(connect=0.5, first_byte=1.3, total=1.35)
-
-_RETRIED = frozenset({429, 503})
 _TOKEN_COUNT_SECONDS = 10.0
 
 LIMITER = web.AppKey("limiter", Limiter)
@@ -99,10 +98,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     add_console(app, media_origins=settings.console_media_origins)
     if settings.cors_origins:
         allow_origins(app, resources, settings.cors_origins)
-    private = [(hdrs.CACHE_CONTROL, "private, no-store")]
-    if settings.cors_origins:
-        private.append((hdrs.VARY, "Origin"))
-    dress = app[DRESS] = _dress(private)
+    dress = app[DRESS] = Dress(varies=bool(settings.cors_origins))
     app.on_response_prepare.append(dress)
     app[EXPRESS] = Express(gate, cache, app[OBSERVER], lanes, dress, settings.metrics_port)
     app[HEALTH].add("mongo", lambda: ping(database))
@@ -172,23 +168,6 @@ def _add_routes(
         resources.append(resource)
         lanes.append(Lane(resource.canonical, forwarded.area, pass_on, forwarded.report))
     return resources, lanes
-
-
-def _dress(private: Sequence[tuple[str, str]]) -> Dress:
-    async def dress(request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Put on a response what every one has: the caller's limits, and no caching where none was allowed."""
-        allowance = request.get(ALLOWANCE)
-        if allowance is not None:
-            response.headers.update(allowance.headers())
-        if response.headers.get(hdrs.CONNECTION) == "close":
-            response.force_close()  # a body that was refused is not read: what follows it is no request
-        if response.status in _RETRIED and hdrs.RETRY_AFTER not in response.headers:
-            response.headers[hdrs.RETRY_AFTER] = "1"
-        if CACHED not in request:
-            response.headers.popall("CDN-Cache-Control", None)
-            response.headers.update(private)
-
-    return dress
 
 
 async def _count_changes(tokens: TokenStore) -> None:

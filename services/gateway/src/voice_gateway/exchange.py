@@ -56,10 +56,10 @@ class Answer:
         """Give the whole body."""
         return await self.content.read()
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.release()  # the pool closes one whose answer was not read to its end
 
 

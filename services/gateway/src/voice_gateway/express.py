@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import structlog
@@ -25,18 +25,16 @@ from voice_gateway.answers import choose_coding
 from voice_gateway.areas import Area
 from voice_gateway.authentication import Principal
 from voice_gateway.cache import Cache, Outcome, Question
+from voice_gateway.dress import Dress
 from voice_gateway.gate import Gate, TenantHandler
 from voice_gateway.handlers import NOT_MODIFIED, key_of, rendering
+from voice_gateway.passed import Passed
 from voice_gateway.queries import Report, normal_form
 from voice_gateway.targets import is_clean, is_internal
 
 _TARGETS = 4096
 _PARAMETER = re.compile(r"\{[^{}]*\}")
 _PLAIN_ID = "[A-Za-z0-9._:-]{1,128}"
-
-
-Dress = Callable[[web.BaseRequest, web.StreamResponse], Awaitable[None]]
-"""Puts on a response what every one has."""
 
 
 class Lane(NamedTuple):
@@ -85,7 +83,7 @@ class Express:
             if not allowance.decision.allowed:
                 answer: web.StreamResponse | None = await self._refusal(request, allowance)
             elif lane.report is None:
-                answer = await self._forwarded(request, lane, principal)
+                answer = await self._forwarded(request, lane, principal, allowance)
             else:
                 answer = self._report(request, lane.report, target.form, principal, allowance)
             status = None if answer is None else answer.status
@@ -147,12 +145,16 @@ class Express:
         headers.append((REQUEST_ID_HEADER, request_id_of(request)))
         return ReadyResponse(status, headers, b"" if status == NOT_MODIFIED else encoded.body)
 
-    async def _forwarded(self, request: web.BaseRequest, lane: Lane, principal: Principal) -> web.StreamResponse:
-        structlog.contextvars.bind_contextvars(request_id=request_id_of(request))
+    async def _forwarded(
+        self, request: web.BaseRequest, lane: Lane, principal: Principal, allowance: Allowance
+    ) -> web.StreamResponse:
+        structlog.contextvars.bind_contextvars(request_id=request_id_of(request), tenant=principal.tenant)
         try:
             answer = await lane.handler(request, principal)
         except Exception as error:  # noqa: BLE001 - the last place that sees it; the detail goes to the log
             answer = answer_to(error)
+        if isinstance(answer, Passed):
+            return self._dress.ready(answer, allowance, request_id_of(request))
         return await self._ready(request, answer)
 
     async def _refusal(self, request: web.BaseRequest, allowance: Allowance) -> web.StreamResponse:
@@ -168,4 +170,4 @@ class Express:
 
 
 EXPRESS = web.AppKey("express", Express)
-DRESS = web.AppKey[Dress]("dress")
+DRESS = web.AppKey("dress", Dress)

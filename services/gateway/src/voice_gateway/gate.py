@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
+import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
@@ -17,6 +18,7 @@ from voice_gateway.allowance import Allowance
 from voice_gateway.areas import Area
 from voice_gateway.authentication import Authenticator, Principal, RefusedError
 from voice_gateway.limiter import Limiter
+from voice_gateway.passed import Passed
 
 FAILURES_PER_MINUTE = 30
 """How many requests of one address may fail to authenticate in any 60 s."""
@@ -24,7 +26,7 @@ FAILURES_PER_MINUTE = 30
 _SUSPECTS_AT_ONCE = 8
 
 ALLOWANCE = web.RequestKey("allowance", Allowance)
-TenantHandler = Callable[[web.BaseRequest, Principal], Awaitable[web.StreamResponse]]
+TenantHandler = Callable[[web.BaseRequest, Principal], Awaitable[web.StreamResponse | Passed]]
 
 
 class Gate:
@@ -52,7 +54,9 @@ class Gate:
                 address = self._address(request)
                 audit.scope_refused(area.name, scope, principal.tenant, principal.token, address)
                 raise Forbidden(f"Token lacks scope {scope}")
-            return await handler(request, principal)
+            structlog.contextvars.bind_contextvars(tenant=principal.tenant)
+            answer = await handler(request, principal)
+            return answer.response() if isinstance(answer, Passed) else answer
 
         return guarded
 

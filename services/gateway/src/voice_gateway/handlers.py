@@ -15,6 +15,7 @@ from voice_gateway.authentication import Principal
 from voice_gateway.bodies import Bodies
 from voice_gateway.cache import Cache, Fetched, Outcome, Question
 from voice_gateway.gate import ALLOWANCE, TenantHandler
+from voice_gateway.passed import Passed
 from voice_gateway.proxy import Proxy
 from voice_gateway.queries import Report, normal_form
 from voice_gateway.upstream import Service
@@ -32,7 +33,7 @@ VARY = "Authorization, Origin, Accept-Encoding"
 def passed_on(proxy: Proxy, service: Service) -> TenantHandler:
     """Make a handler that passes a tenant's request on."""
 
-    async def handle(request: web.BaseRequest, principal: Principal) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest, principal: Principal) -> web.StreamResponse | Passed:
         return await proxy.forward(request, service, principal)
 
     return handle
@@ -41,7 +42,7 @@ def passed_on(proxy: Proxy, service: Service) -> TenantHandler:
 def report(cache: Cache, proxy: Proxy, service: Service, kind: Report) -> TenantHandler:
     """Make a handler that answers a report of analytics, from the cache where it may."""
 
-    async def handle(request: web.BaseRequest, principal: Principal) -> web.StreamResponse:
+    async def handle(request: web.BaseRequest, principal: Principal) -> web.StreamResponse | Passed:
         form = normal_form(kind, request.raw_path.partition("?")[2])
         if form is None:
             return await proxy.forward(request, service, principal)
@@ -126,7 +127,8 @@ def webhook(proxy: Proxy, service: Service, bodies: Bodies) -> Handler:
         try:
             async with asyncio.timeout(_WEBHOOK_SECONDS), bodies.read(request) as body:
                 arrived = True
-                return await proxy.forward(request, service, None, body)
+                answer = await proxy.forward(request, service, None, body)
+                return answer.response() if isinstance(answer, Passed) else answer
         except TimeoutError as error:
             if not arrived:
                 raise RequestTimeout(headers={"Connection": "close"}) from error

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable
-
-from multidict import CIMultiDict
+from functools import lru_cache
 
 _HOP_BY_HOP = frozenset(
     {
@@ -46,21 +45,31 @@ def _named(value: str) -> set[str]:
     return {name.strip().lower() for name in value.split(",")}
 
 
-def to_service(received: Pairs, connection: str | None) -> CIMultiDict[str]:
+def to_service(received: Pairs, connection: str | None) -> list[tuple[str, str]]:
     """Give those headers of a request that a service may see; `connection` is its ``Connection`` header."""
-    dropped = _NOT_SENT if connection is None else _NOT_SENT | _named(connection)
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in received:
-        lower = name.lower()
-        if lower not in dropped and not lower.startswith(_OWN_PREFIXES):
-            headers.add(name, value)
-    return headers
+    kept = [pair for pair in received if _is_sent(pair[0])]
+    return kept if connection is None else _without(kept, _named(connection))
 
 
-def to_client(received: Pairs, connection: str | None) -> CIMultiDict[str]:
+def to_client(received: Pairs, connection: str | None) -> list[tuple[str, str]]:
     """Give those headers of a service's answer that the client may see."""
-    dropped = _NOT_GIVEN if connection is None else _NOT_GIVEN | _named(connection)
-    return CIMultiDict((name, value) for name, value in received if name.lower() not in dropped)
+    kept = [pair for pair in received if _is_given(pair[0])]
+    return kept if connection is None else _without(kept, _named(connection))
+
+
+@lru_cache(maxsize=1024)
+def _is_sent(name: str) -> bool:
+    lower = name.lower()
+    return lower not in _NOT_SENT and not lower.startswith(_OWN_PREFIXES)
+
+
+@lru_cache(maxsize=1024)
+def _is_given(name: str) -> bool:
+    return name.lower() not in _NOT_GIVEN
+
+
+def _without(pairs: Pairs, names: set[str]) -> list[tuple[str, str]]:
+    return [pair for pair in pairs if pair[0].lower() not in names]
 
 
 def traceparent_of(received: str | None) -> tuple[str, bool]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from importlib.metadata import version
+from typing import cast
 
 import orjson
 import structlog
@@ -16,6 +17,7 @@ from voice_common.web.openapi import PATH, VERSION, Endpoint, Json, describe, te
 from voice_gateway import promises
 from voice_gateway.answers import Answer, now_us
 from voice_gateway.areas import ServiceName
+from voice_gateway.exchange import Answer as Told
 from voice_gateway.routes import FORWARDED, Forwarded
 from voice_gateway.upstream import Service
 
@@ -93,13 +95,17 @@ class ApiDescription:
 
     async def _ask(self, service: Service) -> None:
         try:
-            async with asyncio.timeout(_ASK_SECONDS), service.ask("GET", PATH, CIMultiDict()) as answer:
-                document = orjson.loads(await answer.read())
-                if answer.status != 200 or not {"paths", "components"} <= set(document):  # noqa: PLR2004 - what is good
-                    raise BadGateway
-                self._told[service.name] = document
+            async with asyncio.timeout(_ASK_SECONDS):
+                self._told[service.name] = await service.ask("GET", PATH, CIMultiDict(), _read)
         except (VoiceError, TimeoutError, orjson.JSONDecodeError) as error:
             _log.warning("service did not describe itself", dependency=service.name, error=type(error).__name__)
+
+
+async def _read(answer: Told) -> Json:
+    document = orjson.loads(await answer.read())
+    if answer.status != 200 or not {"paths", "components"} <= set(document):  # noqa: PLR2004 - what is good
+        raise BadGateway
+    return cast("Json", document)
 
 
 def merged(own: Json, told: Mapping[ServiceName, Json]) -> Json:

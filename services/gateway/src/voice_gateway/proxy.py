@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import orjson
-import structlog
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
@@ -16,6 +15,7 @@ from voice_gateway.authentication import Principal
 from voice_gateway.cache import Fetched
 from voice_gateway.exchange import Answer
 from voice_gateway.headers import to_client, to_service, traceparent_of
+from voice_gateway.passed import Passed
 from voice_gateway.upstream import Service
 
 _AT_ONCE = 64 * 1024
@@ -38,63 +38,70 @@ class Proxy:
 
     async def forward(
         self, request: web.BaseRequest, service: Service, principal: Principal | None, body: bytes | None = None
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | Passed:
         """Pass a request on and its answer back; `principal` is whose name it goes in (nobody's for a webhook)."""
-        headers = self._headers(request, service, principal)
-        async with service.ask(request.method, request.raw_path, headers, body) as answer:
+
+        async def passed_on(answer: Answer) -> web.StreamResponse | Passed:
             if answer.status == 401 and principal is not None:  # noqa: PLR2004 - it is the gateway it does not know
                 raise BadGateway
             if answer.status >= 400:  # noqa: PLR2004 - an error
                 return await _error(answer)
-            return await _stream(request, answer)
+            return await _pass_on(request, answer)
+
+        headers = self._headers(request, service, principal)
+        return await service.ask(request.method, request.raw_path, headers, passed_on, body=body)
 
     async def fetch(self, request: web.BaseRequest, service: Service, principal: Principal) -> Fetched:
         """Ask for the same as `request`, by GET, and give the whole answer; nothing depends on the client's stay."""
         headers = self._headers(request, service, principal)
         for name in (hdrs.ACCEPT_ENCODING, hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.RANGE, hdrs.CACHE_CONTROL):
             headers.popall(name, None)
-        async with service.ask("GET", request.raw_path, headers) as answer:
-            if answer.status == 401:  # noqa: PLR2004 - it is the gateway it does not know
-                raise BadGateway
-            if answer.status >= 400:  # noqa: PLR2004 - an error
-                error = await _error(answer)
-                return Fetched(error.status, bytes(error.body), error.headers)  # type: ignore[arg-type]
-            body = await _whole(answer)
-            if answer.status != 200 or not _is_json(answer):  # noqa: PLR2004 - a report is a 200 of JSON
-                raise BadGateway
-            return Fetched(answer.status, body, {})
+        return await service.ask("GET", request.raw_path, headers, _fetched)
 
     def _headers(self, request: web.BaseRequest, service: Service, principal: Principal | None) -> CIMultiDict[str]:
         received = request.headers
-        headers = to_service(received.items(), received.get(hdrs.CONNECTION))
         request_id = request_id_of(request)
         scopes = frozenset[str]() if principal is None else principal.scopes
         tenant = None if principal is None else principal.tenant
-        headers[IDENTITY_HEADER] = self._signer.sign(Identity(tenant, scopes, request_id), service.name)
-        headers[REQUEST_ID_HEADER] = request_id
         peer = request.remote
         trusted = self._addresses.trusts_peer(peer)
         before = received.getall(hdrs.X_FORWARDED_FOR, ()) if trusted else ()
-        headers[hdrs.X_FORWARDED_FOR] = ", ".join((*before, peer or "unknown"))
-        headers[hdrs.X_FORWARDED_HOST] = (trusted and received.get(hdrs.X_FORWARDED_HOST)) or request.host
-        headers[hdrs.X_FORWARDED_PROTO] = (trusted and received.get(hdrs.X_FORWARDED_PROTO)) or request.scheme
-        if tenant is not None:
-            structlog.contextvars.bind_contextvars(tenant=tenant)
-        headers["traceparent"], own = traceparent_of(received.get("traceparent"))
+        traceparent, own = traceparent_of(received.get("traceparent"))
+        headers = to_service(received.items(), received.get(hdrs.CONNECTION))
+        headers += (
+            (IDENTITY_HEADER, self._signer.sign(Identity(tenant, scopes, request_id), service.name)),
+            (REQUEST_ID_HEADER, request_id),
+            (hdrs.X_FORWARDED_FOR, ", ".join((*before, peer or "unknown"))),
+            (hdrs.X_FORWARDED_HOST, (trusted and received.get(hdrs.X_FORWARDED_HOST)) or request.host),
+            (hdrs.X_FORWARDED_PROTO, (trusted and received.get(hdrs.X_FORWARDED_PROTO)) or request.scheme),
+            ("traceparent", traceparent),
+        )
         if own and "tracestate" in received:
-            headers["tracestate"] = ",".join(received.getall("tracestate"))
-        return headers
+            headers.append(("tracestate", ",".join(received.getall("tracestate"))))
+        return CIMultiDict(headers)
 
 
-async def _stream(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+async def _fetched(answer: Answer) -> Fetched:
+    if answer.status == 401:  # noqa: PLR2004 - it is the gateway it does not know
+        raise BadGateway
+    if answer.status >= 400:  # noqa: PLR2004 - an error
+        error = await _error(answer)
+        return Fetched(error.status, bytes(error.body), error.headers)  # type: ignore[arg-type]
+    body = await _whole(answer)
+    if answer.status != 200 or not _is_json(answer):  # noqa: PLR2004 - a report is a 200 of JSON
+        raise BadGateway
+    return Fetched(answer.status, body, {})
+
+
+async def _pass_on(request: web.BaseRequest, answer: Answer) -> web.StreamResponse | Passed:
     headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
     length = answer.content_length
-    if request.method == hdrs.METH_HEAD or length == 0:
+    if request.method == hdrs.METH_HEAD:
         if length is not None:
-            headers[hdrs.CONTENT_LENGTH] = str(length)
+            headers.append((hdrs.CONTENT_LENGTH, str(length)))
         return web.Response(status=answer.status, headers=headers)
     if length is not None and length <= _AT_ONCE:
-        return web.Response(status=answer.status, headers=headers, body=await answer.read())
+        return Passed(answer.status, headers, await answer.read())
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = length
     try:

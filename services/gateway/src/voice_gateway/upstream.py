@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import aiohttp
 import structlog
@@ -14,14 +14,19 @@ from multidict import CIMultiDict
 from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
 from voice_gateway.areas import ServiceName
 from voice_gateway.breaker import Breaker
+from voice_gateway.deadlines import Deadlines
 from voice_gateway.exchange import Answer, Exchanges
 from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
 
+T = TypeVar("T")
 _log = structlog.get_logger("voice.gateway.upstream")
 _SAFE = frozenset({"GET", "HEAD"})
 _RETRY_PAUSE = 0.1
 _RESTART_SECONDS = 3.0
 """For how long of an outage GETs wait for a service that refuses connections: a restart takes that long."""
+_TICKS = 50
+_LONGEST_TICK = 0.1
+"""A time-out is noticed within a fiftieth of the patience with a first byte, at most so many seconds late."""
 _POOL_KEEPS = 30.0
 """Seconds that an idle connection is kept: less than the services keep theirs (75), so none is used as it closes."""
 
@@ -64,17 +69,24 @@ class Service:
         self._exchanges = Exchanges(url, session, connect_seconds=self._patience.connect)
         self._places = places
         self._breaker = Breaker(name)
+        self._deadlines = Deadlines(tick=min(_LONGEST_TICK, self._patience.first_byte / _TICKS))
         self._refused_since: float | None = None
 
-    @asynccontextmanager
     async def ask(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None = None
-    ) -> AsyncIterator[Answer]:
-        """Send a request (`target` as it came, not decoded) and give the answer as its head arrives.
+        self,
+        method: str,
+        target: str,
+        headers: CIMultiDict[str],
+        read: Callable[[Answer], Awaitable[T]],
+        *,
+        body: bytes | None = None,
+    ) -> T:
+        """Send a request (`target` as it came, not decoded) and give what `read` makes of the answer.
 
-        Raises `Unavailable` (down, resting, full, or it broke off: a client does well to try again),
-        `BadGateway` (it answered what is no HTTP) or `GatewayTimeout` (too slow), also when that shows only while
-        the body is read. Leaving early ends the request at the service.
+        `read` is called as the answer's head arrives; with its end the exchange ends, whether all was read or not.
+        Raises `Unavailable` (down, resting, full, or it broke off: a client does well to try again), `BadGateway` (it
+        answered what is no HTTP) or `GatewayTimeout` (too slow), also when that shows only while `read` reads. To be
+        cancelled ends the request at the service.
         """
         if self._places <= 0:
             UPSTREAM_ERRORS.labels(self.name, "full").inc()
@@ -82,15 +94,16 @@ class Service:
         self._places -= 1
         try:
             with self._breaker.call() as call:
+                began = asyncio.get_running_loop().time()
+                timeout = asyncio.timeout(None)
                 try:
-                    loop = asyncio.get_running_loop()
-                    ends_at = loop.time() + self._patience.total
-                    async with asyncio.timeout(self._patience.first_byte) as patience:
+                    async with timeout:
+                        self._deadlines.set(timeout, began + self._patience.first_byte)
                         answer = await self._begin(method, target, headers, body)
                         call.succeeded()
-                        patience.reschedule(ends_at)
-                        async with answer:
-                            yield answer
+                        self._deadlines.set(timeout, began + self._patience.total)
+                        with answer:
+                            return await read(answer)
                 except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
                     call.failed()
                     raise self._problem("down", Unavailable()) from error
@@ -103,6 +116,8 @@ class Service:
                 except aiohttp.ClientError as error:
                     call.failed()
                     raise self._problem("failed", BadGateway()) from error
+                finally:
+                    self._deadlines.forget(timeout)
         finally:
             self._places += 1
 
