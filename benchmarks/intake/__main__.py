@@ -20,6 +20,7 @@ from nacl.signing import SigningKey
 from benchmarks.calls import CONNECTION, event_body, request_of
 from benchmarks.load import LoadResult, run_load
 from benchmarks.report import print_result, print_table
+from benchmarks.stolen import Stolen
 from voice_common.identity import Identity, IdentitySigner, new_key_pair
 from voice_common.mongo import connect
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
@@ -84,7 +85,7 @@ def main() -> None:
     key = base64.b64encode(bytes(signing.verify_key)).decode()
     private, public = new_key_pair()
     results: dict[str, list[LoadResult]] = {variant: [] for variant in VARIANTS}
-    memory = 0.0
+    memory = share_stolen = 0.0
     with tempfile.TemporaryDirectory() as folder:
         mongod = start_mongod(Path(folder) / "db", cache_gb=2)
         try:
@@ -95,6 +96,7 @@ def main() -> None:
                 workers = {
                     variant: running.enter_context(worker(variant, mongod.url, key, public)) for variant in VARIANTS
                 }
+                stolen = Stolen()
                 for turn in range(RUNS):
                     identity = IdentitySigner(private).sign(Identity(None, frozenset(), "bench"), "webhooks")
                     stored = signed_requests(int(MOST_PER_S * SECONDS), 2 * turn, signing, identity)
@@ -106,7 +108,7 @@ def main() -> None:
                         if variant != "each" and set(result.statuses) != {200}:  # that one may be too slow
                             raise RuntimeError(f"{variant}: not all were accepted: {result.statuses}")
                         results[variant].append(result)
-                memory = resident_mib(workers["group"][1])
+                memory, share_stolen = resident_mib(workers["group"][1]), stolen.share()
         finally:
             mongod.stop()
     print_table(
@@ -117,6 +119,7 @@ def main() -> None:
             for variant, runs in results.items()
         ],
     )
+    print(f"taken by the hypervisor: {share_stolen:.1%} of all cores")
     group = results["group"]
     ratios = {
         peer: statistics.median(ours.per_s / theirs.per_s for ours, theirs in zip(group, results[peer], strict=True))

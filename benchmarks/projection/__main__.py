@@ -28,6 +28,7 @@ from nacl.signing import SigningKey
 from benchmarks.calls import CONNECTION, live_mix, request_of
 from benchmarks.load import PacedLoad
 from benchmarks.report import print_result, print_table
+from benchmarks.stolen import Stolen
 from voice_common.identity import Identity, IdentitySigner, new_key_pair
 from voice_common.mongo import Database, connect
 from voice_common.store.envelope import read_envelope
@@ -174,7 +175,9 @@ async def measure(mongo_url: str, folder: Path) -> None:
         identities = Identities(private)
         watch = Watch(database, hangups)
         load = PacedLoad(port, connections=CONNECTIONS, acknowledged=watch.acknowledged, finished=identities.put_into)
+        stolen = Stolen()
         elapsed = await load.run(requests, RATE, seconds=SECONDS * LONGEST)
+        share_stolen = stolen.share()
         await watch.finish()
     sustained = len(requests) / elapsed
     print_table(
@@ -188,6 +191,7 @@ async def measure(mongo_url: str, folder: Path) -> None:
             ["lag p50 s", statistics.median(watch.lags)],
             ["lag p99 s", _percentile(watch.lags, 99)],
             ["sampled calls", len(watch.lags)],
+            ["taken by the hypervisor", f"{share_stolen:.1%} of all cores"],
         ],
     )
     print_result(
