@@ -66,6 +66,21 @@ async def test_the_express_answers_as_the_application_does(
     assert remaining(express) == remaining(around) + 1
 
 
+@pytest.mark.parametrize("way", [{}, AROUND])
+async def test_what_is_the_gateways_to_say_is_not_taken_from_a_service(
+    gateway: Gateway, services: Services, token: str, way: dict[str, str]
+) -> None:
+    foreign = {"Cache-Control": "public, max-age=9", "CDN-Cache-Control": "max-age=9", "X-RateLimit-Limit": "7"}
+    services.recordings.answer = says(200, {"id": "c0ffee00"}, foreign | {"RateLimit": "none"})
+    await gateway.get(CALL, token)
+    headers = (await gateway.get(CALL, token, way)).headers
+    assert headers.getall("Cache-Control") == ["private, no-store"]
+    assert headers.getall("X-RateLimit-Limit") == ["120"]
+    assert len(headers.getall("RateLimit")) == 1
+    assert headers["RateLimit"].startswith('"conversations"')
+    assert "CDN-Cache-Control" not in headers
+
+
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
 async def test_a_services_error_is_the_same_by_both_ways(
     gateway: Gateway, services: Services, token: str, status: int

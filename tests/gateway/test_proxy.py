@@ -277,6 +277,26 @@ async def test_a_slow_service_is_a_504_and_a_full_bulkhead_a_503(services: Servi
         assert [await _outcome(service) for _ in range(3)] == [200] * 3, "places are free again"
 
 
+@pytest.mark.parametrize(
+    ("patience", "status"), [(Patience(first_byte=1.0, total=30.0), 200), (Patience(first_byte=30.0, total=0.3), 504)]
+)
+async def test_a_body_has_the_whole_time_and_not_that_for_the_first_byte(
+    services: Services, patience: Patience, status: int
+) -> None:
+    async def rests(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{")
+        await asyncio.sleep(1.3)  # longer than the first byte may take
+        await response.write(b"}")
+        return response
+
+    services.recordings.answer = rests
+    async with make_session() as session:
+        service = Service(ServiceName.RECORDINGS, services.recordings.url, session, patience=patience)
+        assert await _outcome(service) == status
+
+
 async def test_a_circuit_opens_after_failures_and_one_probe_closes_it(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
