@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -178,3 +179,43 @@ async def test_changes_at_once_are_all_counted(store: TenantStore) -> None:
     await asyncio.gather(*(store.replace(Tenant(name, "New")) for name in names))
     assert await store.version() == 12
     assert await ids(store) == names
+
+
+async def of_newer_code(database: Database) -> None:
+    """Store what newer code would for a tenant: a limit, a retention and a claim of names that this code has not."""
+    changes = {"limits.exports": 10, "retention.recordings": 30, "retention.partials": 3}
+    await database["tenants"].update_one({"_id": "acme"}, {"$set": changes})
+    await database["claims"].insert_one({"_id": {"kind": "sip_trunk", "value": "t-1"}, "tenant": "acme"})
+
+
+async def test_names_that_only_newer_code_knows_are_skipped(store: TenantStore, database: Database) -> None:
+    await store.create(Tenant("acme", "Acme", {AreaName.ANALYTICS: 7}, (KEY,), (NUMBER,)))
+    await store.create(Tenant("other", "Other", claims=(CONNECTION,)))
+    await of_newer_code(database)
+    directory = await store.directory()
+    assert directory.claims == {NUMBER: "acme", CONNECTION: "other"}
+    assert directory.tenants["acme"].limits == {"analytics": 7}
+    assert (await store.retentions())["acme"] == {"partials": 3, "events": None, "conversations": None}
+    assert (await store.get("acme")).claims == (NUMBER,)
+
+
+async def test_names_that_only_newer_code_knows_survive_a_change_of_the_tenant(
+    store: TenantStore, database: Database
+) -> None:
+    await store.create(Tenant("acme", "Acme", {AreaName.ANALYTICS: 7}, (KEY,), (NUMBER,)))
+    await of_newer_code(database)
+    tenant = await store.get("acme")
+    await store.replace(dataclasses.replace(tenant, limits={AreaName.RECORDINGS: 9}, claims=(CONNECTION,)))
+    stored = await database["tenants"].find_one({"_id": "acme"})
+    assert stored is not None
+    assert stored["limits"] == {"exports": 10, "recordings": 9}
+    assert stored["retention"]["recordings"] == 30
+    claimed = {claim["_id"]["kind"] async for claim in database["claims"].find({"tenant": "acme"})}
+    assert claimed == {"connection", "sip_trunk"}
+
+
+async def test_deleting_a_tenant_ends_claims_of_every_kind(store: TenantStore, database: Database) -> None:
+    await store.create(Tenant("acme", "Acme", claims=(NUMBER,)))
+    await of_newer_code(database)
+    await store.mark_deleted("acme")
+    assert await database["claims"].count_documents({}) == 0

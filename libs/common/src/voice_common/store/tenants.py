@@ -2,6 +2,9 @@
 
 Every change of what the webhooks service must know about (keys, claims, existence) moves the directory's version
 in the same transaction, so that a cached directory is known to be current by reading one small document.
+
+A limit, a retention or a claim of a name that only newer code knows is skipped when it is read, and kept when a tenant
+is changed: newer and older code run side by side on one store.
 """
 
 from __future__ import annotations
@@ -53,6 +56,9 @@ DEFAULT_RETENTION: Mapping[RetentionKind, int | None] = {
     RetentionKind.CONVERSATIONS: None,
 }
 """Days that a tenant's data is kept unless it is told otherwise; ``None`` is for ever."""
+
+
+_AREAS, _RETENTION_KINDS = frozenset(AreaName), frozenset(RetentionKind)
 
 
 class TenantExistsError(Exception):
@@ -141,13 +147,18 @@ class TenantStore:
         """Change a tenant's name, limits, keys, retention and claims; raise like `create`, or `UnknownTenantError`."""
 
         async def body(session: Session) -> None:
-            found = await self._tenants.update_one(
-                {"_id": tenant.id, "deleted_at": None}, {"$set": _changeable(tenant)}, session=session
-            )
-            if not found.matched_count:
+            current = await self._tenants.find_one({"_id": tenant.id, "deleted_at": None}, session=session)
+            if current is None:
                 raise UnknownTenantError(tenant.id)
+            changed = _with_unknown_names(_changeable(tenant), current)
+            await self._tenants.update_one({"_id": tenant.id}, {"$set": changed}, session=session)
             await self._claims.delete_many(
-                {"tenant": tenant.id, "_id": {"$nin": [_claim_key(claim) for claim in tenant.claims]}}, session=session
+                {
+                    "tenant": tenant.id,
+                    "_id.kind": {"$in": list(ClaimKind)},
+                    "_id": {"$nin": [_claim_key(claim) for claim in tenant.claims]},
+                },
+                session=session,
             )
             await self._claim(session, tenant.id, tenant.claims)
             await self._move_version(session)
@@ -209,7 +220,7 @@ class TenantStore:
             meta = await self._meta.find_one({"_id": _META}, session=session)
             claims: dict[Claim, str] = {}
             by_tenant: dict[str, list[Claim]] = {}
-            async for document in self._claims.find({}, session=session):
+            async for document in self._claims.find({"_id.kind": {"$in": list(ClaimKind)}}, session=session):
                 claim = _claim_of(document)
                 claims[claim] = document["tenant"]
                 by_tenant.setdefault(document["tenant"], []).append(claim)
@@ -228,7 +239,8 @@ class TenantStore:
             await self._meta.update_one({"_id": _META}, {"$setOnInsert": {"version": 0}}, upsert=True)
 
     async def _claims_of(self, tenant_id: str) -> tuple[Claim, ...]:
-        found: AsyncIterator[dict[str, Any]] = self._claims.find({"tenant": tenant_id})
+        wanted = {"tenant": tenant_id, "_id.kind": {"$in": list(ClaimKind)}}
+        found: AsyncIterator[dict[str, Any]] = self._claims.find(wanted)
         return tuple(sorted([_claim_of(document) async for document in found]))
 
     async def _claim(self, session: Session, tenant_id: str, claims: Iterable[Claim]) -> None:
@@ -244,7 +256,7 @@ class TenantStore:
         await self._meta.update_one({"_id": _META}, {"$inc": {"version": 1}}, upsert=True, session=session)
 
 
-def _changeable(tenant: Tenant) -> dict[str, object]:
+def _changeable(tenant: Tenant) -> dict[str, Any]:
     return {
         "name": tenant.name,
         "limits": {str(area): figure for area, figure in tenant.limits.items()},
@@ -261,7 +273,7 @@ def _from_document(document: Document, claims: Iterable[Claim]) -> Tenant:
     return Tenant(
         document["_id"],
         document["name"],
-        {AreaName(area): figure for area, figure in document["limits"].items()},
+        {AreaName(area): figure for area, figure in document["limits"].items() if area in _AREAS},
         tuple(document["telnyx_public_keys"]),
         tuple(claims),
         document["created_at"],
@@ -271,8 +283,19 @@ def _from_document(document: Document, claims: Iterable[Claim]) -> Tenant:
 
 
 def _retention_of(document: Document) -> dict[RetentionKind, int | None]:
-    stored = {RetentionKind(kind): days for kind, days in document.get("retention", {}).items()}
-    return {**DEFAULT_RETENTION, **stored}
+    stored = document.get("retention", {})
+    return {**DEFAULT_RETENTION, **{RetentionKind(kind): stored[kind] for kind in stored if kind in _RETENTION_KINDS}}
+
+
+def _with_unknown_names(changes: dict[str, Any], current: Document) -> dict[str, Any]:
+    """Keep the limits and retentions of a tenant whose names only newer code knows: they are that code's to change."""
+    unknown = {
+        "limits": {area: figure for area, figure in current["limits"].items() if area not in _AREAS},
+        "retention": {
+            kind: days for kind, days in current.get("retention", {}).items() if kind not in _RETENTION_KINDS
+        },
+    }
+    return {**changes, **{name: {**changes[name], **kept} for name, kept in unknown.items()}}
 
 
 def _claim_key(claim: Claim) -> dict[str, str]:
