@@ -15,7 +15,7 @@ from voice_common.store.tenants import DEFAULT_RETENTION, RetentionKind, Tenant,
 from voice_common.times import DAY_MS
 from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.projector import Projection
+from voice_webhooks.projection.projection import Projection
 from voice_webhooks.rebuild import Rebuild, Rebuilt
 from voice_webhooks.retention import Retention
 

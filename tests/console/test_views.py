@@ -52,7 +52,7 @@ def test_the_overview_shows_each_figure_beside_that_of_the_period_before(
         ("Recordings available", "recording_availability_rate"),
         ("Tool success", "tool_call_success_rate"),
     ):
-        assert f"{round(now[key] * 1000) / 10:g}%" in card(label)
+        assert f"{math.floor(now[key] * 1000 + 0.5) / 10:g}%" in card(label)
         assert f"Previous 5 days: {math.floor(before[key] * 1000 + 0.5) / 10:g}%" in card(label)
     assert f"{round(now['avg_duration_seconds']) % 60:d}s" in card("Average duration").replace(" 0", " ")
     heard = page.locator(".kpi .kpi-before .sr").first.text_content() or ""

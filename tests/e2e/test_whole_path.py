@@ -24,7 +24,7 @@ from voice_common.times import DAY_MS, HOUR_MS, TimeRange
 from voice_local.servers import Server
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.projector import Projection
+from voice_webhooks.projection.projection import Projection
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("call.initiated", {"direction": "incoming", "from": "+1", "to": "+2"}),

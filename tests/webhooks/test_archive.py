@@ -15,7 +15,7 @@ from voice_common.mongo import Database
 from voice_common.store.tenants import TenantStore
 from voice_local.servers import Server
 from voice_webhooks.archive import restore
-from voice_webhooks.projector import Projection
+from voice_webhooks.projection.projection import Projection
 from voice_webhooks.workers import WorkerStore
 
 MODELS = ("conversations", "parked", "aliases")

@@ -20,7 +20,8 @@ from voice_common.store.tenants import TenantStore
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection import bounds, contributions
-from voice_webhooks.projector import Projection, Projector
+from voice_webhooks.projection.projection import Projection
+from voice_webhooks.projector import Projector
 from voice_webhooks.rebuild import Rebuild
 from voice_webhooks.take_over import TakeOver
 from voice_webhooks.upgrade import Upgrade

@@ -24,7 +24,8 @@ from voice_webhooks.contribution import contribution_of
 from voice_webhooks.contribution.sentiment import score_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.contributions import contributions_of
-from voice_webhooks.projector import Projection, Projector
+from voice_webhooks.projection.projection import Projection
+from voice_webhooks.projector import Projector
 from voice_webhooks.take_over import TakeOver
 from voice_webhooks.workers import Registration, WorkerStore
 

@@ -16,11 +16,11 @@ from voice_common.store.events import StoredEvent
 from voice_common.store.state import CallState
 from voice_common.store.tenants import TenantStore
 from voice_local.servers import Server
-from voice_webhooks import projector, set_aside
+from voice_webhooks import set_aside
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.projection import contributions
-from voice_webhooks.projector import Projection
+from voice_webhooks.projection import contributions, projection
+from voice_webhooks.projection.projection import Projection
 from voice_webhooks.set_aside import CODE, SetAside
 
 
@@ -125,7 +125,7 @@ async def test_what_the_store_is_to_blame_for_sets_no_event_aside(
     async def refused(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(projector, "in_transaction", refused)
+    monkeypatch.setattr(projection, "in_transaction", refused)
     with pytest.raises(type(error)):
         await Projection(database, CachedDirectory(tenants)).project([_stored("e1")])
     assert await _empty(database)

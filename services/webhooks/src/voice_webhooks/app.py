@@ -28,7 +28,8 @@ from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
 from voice_webhooks.indexes import make_indexes
 from voice_webhooks.intake import Intake
 from voice_webhooks.key_ring import KeyRing
-from voice_webhooks.projector import Projection, Projector
+from voice_webhooks.projection.projection import Projection
+from voice_webhooks.projector import Projector
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
 from voice_webhooks.release import Releaser

@@ -7,6 +7,7 @@ import os
 from voice_common.doctor.findings import Check, Finding, Surroundings, failed, ok, warning
 from voice_common.doctor.indexes import index_check
 from voice_common.doctor.settings import settings_check
+from voice_common.store.conversations import VERSION
 from voice_common.store.events import EVENTS
 from voice_common.times import now_ms, render_ms
 from voice_webhooks.key_forms import misread_key
@@ -15,12 +16,13 @@ from voice_webhooks.settings import WebhooksSettings
 
 INDEXES = {
     "events": ("by_worker", "partials"),
-    "conversations": ("by_start", "by_phase", "by_session", "by_version"),
+    "conversations": ("by_start", "by_phase", "by_session", "by_version_and_phase"),
     "aliases": ("by_id",),
     "parked": ("by_version",),
     "workers": ("by_lease",),
     "quarantine": ("by_reason", "by_claim"),
     "claims": ("tenant_1",),
+    "set_aside": ("by_need",),
 }
 _KEYS = "VOICE_TELNYX_PUBLIC_KEYS"
 _NOTICEABLE_MS = 2_000
@@ -87,6 +89,12 @@ async def _quarantine(surroundings: Surroundings) -> Finding:
 
 async def _set_aside(surroundings: Surroundings) -> Finding:
     set_aside = surroundings.database["set_aside"]
+    left = await set_aside.count_documents({"needs": {"$gt": VERSION}}, limit=_COUNTED)
+    if left:
+        return warning(
+            f"{_figure(left)} events are of calls that newer code has made, and wait for workers of that code",
+            "finish the upgrade; after a rollback for good: voice rebuild --replace-newer",
+        )
     count = await set_aside.count_documents({}, limit=_COUNTED)
     if count:
         tenants = sorted(await set_aside.distinct("_id.tenant"))

@@ -7,6 +7,7 @@ from voice_common.store.events import EventStore
 from voice_common.store.tenants import TenantStore
 from voice_webhooks.projection.documents import create_projection_indexes
 from voice_webhooks.quarantine import Quarantine
+from voice_webhooks.set_aside import SetAside
 from voice_webhooks.workers import WorkerStore
 
 
@@ -16,4 +17,5 @@ async def make_indexes(database: Database) -> None:
     await EventStore(database).create_indexes()
     await WorkerStore(database).create_indexes()
     await Quarantine(database).create_indexes()
+    await SetAside(database).create_indexes()
     await create_projection_indexes(database)

@@ -5,117 +5,31 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
 
 import structlog
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from voice_common.cancellation import end
-from voice_common.faults import reach
-from voice_common.mongo import Database, Session, in_transaction, is_passing
-from voice_common.store.events import EventStore, StoredEvent
+from voice_common.store.events import EventStore
 from voice_common.telemetry.tally import TALLY
 from voice_common.telemetry.traces import TRACES
-from voice_common.times import now_ms
-from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import Numbered
-from voice_webhooks.projection.apply import Batch, NewerVersionError
-from voice_webhooks.projection.contributions import Contribution, contributions_of
-from voice_webhooks.set_aside import SetAside
+from voice_webhooks.projection.projection import Projection
 from voice_webhooks.take_over import TakeOver
-from voice_webhooks.telemetry import DELAY_SECONDS, LAG_SECONDS, PROJECTED, SET_ASIDE
+from voice_webhooks.telemetry import DELAY_SECONDS, LAG_SECONDS
 from voice_webhooks.workers import RENEWAL_SECONDS, Registration, WorkerStore
 
 _BATCH_EVENTS = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 _HELD_EVENTS = 20_000
 _HELD_BYTES = 64 * 1024 * 1024
-_TRANSACTION_SECONDS = 8.0
 _PAUSE_SECONDS = 0.25
-_REFUSALS = frozenset({13, 18, 14031})
-"""Unauthorized, AuthenticationFailed, OutOfDiskSpace: every event would meet them."""
 _log = structlog.get_logger("voice.projector")
 
 Pending = tuple[str, Numbered, float]
 """A worker, an event of it with its number, and since when it waits (`time.monotonic`)."""
-
-
-class Projection:
-    """Turns stored events into read models; safe to repeat, in any order, by any number of processes."""
-
-    def __init__(self, database: Database, directory: CachedDirectory) -> None:
-        self._database = database
-        self._directory = directory
-        self._set_aside = SetAside(database)
-        self._name = uuid.uuid4().hex
-        self._batches = itertools.count()
-
-    async def project(self, events: Sequence[StoredEvent]) -> None:
-        """Apply events in one transaction; one that can't be applied is set aside with its error, the rest goes on.
-
-        Raises `PyMongoError` where the store does not take the transaction and `NewerVersionError` where newer
-        code has been at work; nothing is applied then.
-        """
-        try:
-            await self._apply(await contributions_of(await self._of_living(events)))
-        except Exception as error:
-            if _is_passing(error):
-                raise
-            await self._apart(events, error)
-        else:
-            PROJECTED.inc(len(events))
-
-    async def project_again(self, events: Sequence[StoredEvent]) -> None:
-        """Apply events that may have been set aside; those that can be applied now are not aside any more."""
-        begun = now_ms()
-        await self.project(events)
-        await self._set_aside.settle(events, before=begun)
-
-    async def _of_living(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
-        """Leave out the events of tenants that were deleted: their data is on its way out."""
-        directory = await self._directory.current()
-        if any(event.tenant not in directory.tenants for event in events):
-            directory = await self._directory.fresh()  # a tenant may be newer than the copy
-        return [event for event in events if event.tenant in directory.tenants]
-
-    async def _apart(self, events: Sequence[StoredEvent], error: Exception) -> None:
-        """Find the events that can't be applied by halving the batch, and set them aside."""
-        if len(events) > 1:
-            middle = len(events) // 2
-            await self.project(events[:middle])
-            await self.project(events[middle:])
-            return
-        (event,) = events
-        _log.error("event set aside", tenant=event.tenant, event_id=event.event, type=event.type, error=repr(error))
-        SET_ASIDE.inc()
-        await self._set_aside.keep(event, error)
-
-    async def _apply(self, contributions: Sequence[Contribution]) -> None:
-        if not contributions:
-            return
-        name = f"{self._name}:{next(self._batches)}"
-
-        async def body(session: Session) -> None:
-            await Batch(self._database, session, name).apply(contributions)
-            if __debug__:
-                reach("projection.written")
-
-        if __debug__:
-            reach("projection.begun")
-        await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
-        if __debug__:
-            reach("projection.committed")
-
-
-def _is_passing(error: Exception) -> bool:
-    """Tell whether the store or a deployment, and not an event, is why a transaction failed."""
-    return (
-        isinstance(error, NewerVersionError)
-        or is_passing(error)
-        or (isinstance(error, OperationFailure) and error.code in _REFUSALS)
-    )
 
 
 class Projector:
@@ -183,7 +97,7 @@ class Projector:
             while self._pending:
                 try:
                     await self._step()
-                except (PyMongoError, NewerVersionError) as error:
+                except PyMongoError as error:
                     _log.warning("projection failed", error=type(error).__name__)
                     await asyncio.sleep(_PAUSE_SECONDS)
                 self._measure()
@@ -224,7 +138,7 @@ class Projector:
                 await self._renew()
                 await self._give_up_retired()
                 unfinished = await self._ended.step(self._renew)
-            except (PyMongoError, NewerVersionError) as error:
+            except PyMongoError as error:
                 _log.warning("lease not renewed or nothing taken over", error=repr(error))
             self._measure()
             await asyncio.sleep(0 if unfinished else RENEWAL_SECONDS)

@@ -3,49 +3,49 @@
 First every event is projected once more: a join, so it adds what is missing and changes nothing else. Then each
 document is computed from its events alone and replaced where it differs: that takes away what does not belong.
 Sealed days, and calls whose events may be partly deleted, are left as they are.
-Each step is a transaction, so a projection meanwhile conflicts and runs again; and each writes down how far it
-came, so that a rebuild that was interrupted goes on.
+Each step is a transaction, or several where that is too much for one, so a projection meanwhile conflicts and runs
+again; and each writes down how far it came, so that a rebuild that was interrupted goes on. What newer code has made
+is left to it, unless the rebuild is told to replace it: after a rollback for good nobody else would.
 """
 
 from __future__ import annotations
 
-import itertools
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import pymongo
-from pymongo import DeleteOne, ReplaceOne
 
-from voice_common.mongo import Database, Session, in_transaction
-from voice_common.store.conversations import CONVERSATIONS, conversation_document
+from voice_common.mongo import Database
+from voice_common.store.conversations import CONVERSATIONS
 from voice_common.store.events import EventStore, event_key
-from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
+from voice_common.store.horizons import horizons_of
 from voice_common.store.keys import pages
-from voice_common.times import HOUR_MS, now_ms
-from voice_webhooks.projection.bounds import CallTooLargeError, bounded
-from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of, mark_document
-from voice_webhooks.projection.recompute import NotComputableError, Recompute
-from voice_webhooks.projector import Projection
+from voice_common.times import HOUR_MS
+from voice_webhooks.corrections import Corrections, Marks
+from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED
+from voice_webhooks.projection.projection import Projection
 
 _CHUNK = 100
-_NEVER = 1 << 62
 Progress = Callable[[str, int], None]
-Compute = Callable[[Session, dict[str, Any]], Awaitable[dict[str, Any] | None]]
-"""Gives what a document should be, from what is stored beside it; ``None`` where it should not be there."""
+_Step = Callable[[Mapping[str, str] | None], Awaitable[None]]
+"""One phase, from the key after which it goes on."""
 
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What a rebuild did: events projected, and documents that were not what their events say."""
+    """What a rebuild did: events projected, documents that were not what their events say, and newer code's left."""
 
     events: int = 0
     corrected: dict[str, int] = field(default_factory=dict)
+    left_to_newer: int = 0
 
 
 class Rebuild:
-    """One rebuild, of all tenants or of one; `progress` is told of each chunk's phase and size."""
+    """One rebuild, of all tenants or of one; `progress` is told of each chunk's phase and size.
+
+    The projection says whether documents of newer code are replaced by what this code makes of their events.
+    """
 
     def __init__(self, database: Database, projection: Projection, *, tenant: str | None, progress: Progress) -> None:
         self._database = database
@@ -55,20 +55,19 @@ class Rebuild:
         self._progress = progress
         self._meta = database["meta"]
         self._name = f"rebuild:{tenant or '*'}"
-        self._batches = (f"{uuid.uuid4().hex}:{number}" for number in itertools.count())
+        self._marks = Marks(database)
         self.result = Rebuilt()
 
     async def run(self, *, restart: bool = False) -> Rebuilt:
         """Rebuild; go on where an interrupted one stopped unless `restart`."""
         if restart:
             await self._meta.delete_one({"_id": self._name})
-        for phase, step in (
-            ("events", self._project_events),
-            (CONVERSATIONS, self._correct_conversations),
-            (PARKED, self._correct_parked),
-            (ALIASES, self._correct_aliases),
-            (DIRTY_HOURS, self._mark_hours),
-        ):
+        phases: dict[str, _Step] = {
+            "events": self._project_events,
+            **{collection: partial(self._correct, collection) for collection in (CONVERSATIONS, PARKED, ALIASES)},
+            DIRTY_HOURS: self._mark_hours,
+        }
+        for phase, step in phases.items():
             state = await self._meta.find_one({"_id": self._name}) or {"done": []}
             if phase not in state["done"]:
                 await step(state.get("after"))
@@ -91,69 +90,14 @@ class Rebuild:
             last = page[-1]
             await self._came_to(event_key(last.tenant, last.stream, last.event), "events", len(page))
 
-    async def _correct_conversations(self, after: Mapping[str, str] | None) -> None:
-        await self._correct(CONVERSATIONS, after, self._conversation)
-
-    async def _correct_parked(self, after: Mapping[str, str] | None) -> None:
-        await self._correct(PARKED, after, self._parked)
-
-    async def _correct_aliases(self, after: Mapping[str, str] | None) -> None:
-        await self._correct(ALIASES, after, self._alias)
-
-    async def _correct(
-        self,
-        collection: str,
-        after: Mapping[str, str] | None,
-        compute: Compute,
-    ) -> None:
-        """Replace each document of a collection that is not what `compute` gives; one that comes to nothing goes."""
-        target = self._database[collection]
-        async for page in pages(target, self._prefix, after=after, size=_CHUNK, keys_only=True):
-
-            async def body(session: Session, page: Sequence[dict[str, Any]] = page) -> int:
-                writes: list[Any] = []
-                marks: set[tuple[str, int]] = set()
-                next_sealed: set[str] = set()
-                horizons = await horizons_of(
-                    self._database, {entry["_id"]["tenant"] for entry in page}, session=session
-                )
-                found = target.find({"_id": {"$in": [entry["_id"] for entry in page]}}, session=session)
-                for old in [document async for document in found]:
-                    tenant = old["_id"]["tenant"]
-                    correction = await _correction(compute, session, old, horizons[tenant])
-                    if correction is None:
-                        continue
-                    new, write = correction
-                    writes.append(write)
-                    if any(horizons[tenant].is_next(start) for start in (_start_of(old), _start_of(new))):
-                        next_sealed.add(tenant)
-                    if collection == CONVERSATIONS:
-                        marks |= {(tenant, hour) for hour in _moved(old, new)}
-                for tenant in sorted(next_sealed):
-                    await touch_horizon(self._database, tenant, session=session)
-                if writes:
-                    await target.bulk_write(writes, ordered=False, session=session)
-                await self._mark(marks, session)
-                return len(writes)
-
-            corrected = await in_transaction(self._database.client, body)
+    async def _correct(self, collection: str, after: Mapping[str, str] | None) -> None:
+        """Replace each document of a collection that is not what its events say; one that comes to nothing goes."""
+        corrections = Corrections(self._database, self._marks, replaces_newer=self._projection.replaces_newer)
+        async for page in pages(self._database[collection], self._prefix, after=after, size=_CHUNK, keys_only=True):
+            corrected, left = await corrections.make(collection, [entry["_id"] for entry in page])
             self.result.corrected[collection] = self.result.corrected.get(collection, 0) + corrected
+            self.result.left_to_newer += left
             await self._came_to(page[-1]["_id"], collection, len(page))
-
-    async def _conversation(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
-        tenant, name = old["_id"]["tenant"], old["_id"]["session"]
-        state = await Recompute(self._database, session).conversation(tenant, name)
-        return None if state is None else conversation_document(tenant, name, state)
-
-    async def _parked(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
-        tenant, stream = old["_id"]["tenant"], old["_id"]["stream"]
-        parked = await Recompute(self._database, session).parked(tenant, stream)
-        return None if parked is None else parked.to_document(tenant, stream)
-
-    async def _alias(self, session: Session, old: dict[str, Any]) -> dict[str, Any] | None:
-        tenant, id_ = old["_id"]["tenant"], old["_id"]["id"]
-        alias = await Recompute(self._database, session).alias(tenant, id_, old["sessions"], old["parked"])
-        return None if alias is None else alias.to_document(tenant, id_)
 
     async def _mark_hours(self, _after: Mapping[str, str] | None) -> None:
         """Mark every hour that has a conversation or a rollup, so that the rollups are made again too."""
@@ -167,46 +111,10 @@ class Rebuild:
             marks |= {
                 (rollup["_id"]["tenant"], rollup["_id"]["day"] + hour * HOUR_MS)
                 for rollup in page
+                if rollup["_id"]["day"] >= 0  # else it is none of a day, but says that there are some
                 for hour in range(24)
             }
         horizons = await horizons_of(self._database, {tenant for tenant, _ in marks})
         marks = {(tenant, hour) for tenant, hour in marks if not horizons[tenant].seals(hour)}
-        await self._mark(marks, None)
+        await self._marks.put(marks, None)
         self._progress(DIRTY_HOURS, len(marks))
-
-    async def _mark(self, marks: set[tuple[str, int]], session: Session | None) -> None:
-        # A mark that is there already may be deleted by a refresh that has not seen this change: always a new one.
-        batch = next(self._batches)
-        documents = [mark_document(tenant, hour, batch, at=now_ms()) for tenant, hour in sorted(marks)]
-        if documents:
-            await self._database[DIRTY_HOURS].insert_many(documents, ordered=False, session=session)
-
-
-async def _correction(
-    compute: Compute, session: Session, old: dict[str, Any], horizon: Horizon
-) -> tuple[dict[str, Any] | None, DeleteOne | ReplaceOne[Any]] | None:
-    """Give what a document should be, and the write that makes it so; ``None`` where it stays as it is."""
-    if _is_frozen(old, horizon):
-        return None
-    try:
-        new = await compute(session, old)
-        if new == old or _is_frozen(new, horizon):
-            return None
-        key = {"_id": old["_id"]}
-        return new, DeleteOne(key) if new is None else ReplaceOne(key, bounded(new))
-    except (NotComputableError, CallTooLargeError):
-        return None  # events of it are set aside: it stays what the others say
-
-
-def _start_of(document: Mapping[str, Any] | None) -> int:
-    """Give the start that a call's or a parked state's document speaks of; the end of time where there is none."""
-    return _NEVER if document is None or "state" not in document else document["state"]["started_at"]
-
-
-def _is_frozen(document: Mapping[str, Any] | None, horizon: Horizon) -> bool:
-    return horizon.freezes(_start_of(document))
-
-
-def _moved(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> set[int]:
-    before, after = figures_of(old), figures_of(new)
-    return set() if before == after else {int(str(figures[0])) for figures in (before, after) if figures is not None}

@@ -1,21 +1,28 @@
-"""Events that could not be projected: kept with their error, and tried again by other code than that which failed."""
+"""Events that could not be projected: kept with their error, and tried again by other code than that which failed.
+
+What is of a call that newer code has made is kept here too, with the version that it `needs`: workers of that code
+look for it once a second, so that while two releases run side by side nobody waits for long.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import structlog
+from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
 from voice_common.mongo import Database
 from voice_common.store.conversations import VERSION
 from voice_common.store.events import EVENTS, StoredEvent, event_key
+from voice_common.store.indexes import ensure_index
 from voice_common.store.keys import pages
 from voice_common.times import now_ms
-from voice_webhooks.projection.apply import NewerVersionError
+from voice_webhooks.projection.states import NewerVersionError
 
 SET_ASIDE = "set_aside"
 CODE = f"{version('voice-webhooks')}/{VERSION}"
@@ -23,6 +30,7 @@ CODE = f"{version('voice-webhooks')}/{VERSION}"
 
 _CHUNK = 50
 _LOOK_SECONDS = 30.0
+_LOOK_FOR_LEFT_SECONDS = 1.0
 _TRY_AGAIN_SECONDS = 1.0
 _log = structlog.get_logger("voice.set_aside")
 
@@ -39,7 +47,20 @@ class SetAside:
     async def keep(self, event: StoredEvent, error: Exception) -> None:
         """Set an event aside, or write down that it failed again."""
         fields = {"type": event.type, "error": repr(error), "at": now_ms(), "code": CODE}
-        await self._set_aside.update_one({"_id": _key_of(event)}, {"$set": fields}, upsert=True)
+        await self._set_aside.update_one(
+            {"_id": _key_of(event)}, {"$set": fields, "$unset": {"needs": ""}}, upsert=True
+        )
+
+    async def leave(self, events: Sequence[StoredEvent], error: NewerVersionError) -> None:
+        """Leave events to code of the version that made their calls."""
+        fields = {"error": str(error), "at": now_ms(), "code": CODE, "needs": error.version}
+        await self._set_aside.bulk_write(
+            [
+                UpdateOne({"_id": _key_of(event)}, {"$set": {"type": event.type, **fields}}, upsert=True)
+                for event in events
+            ],
+            ordered=False,
+        )
 
     async def settle(self, events: Sequence[StoredEvent], *, before: int) -> None:
         """Forget those of some events that have not failed since a moment in milliseconds: they are projected."""
@@ -51,22 +72,39 @@ class SetAside:
         """Project the chosen events again, `_CHUNK` at a time; give how many there were."""
         count = 0
         async for page in pages(self._set_aside, {}, size=_CHUNK, chosen=chosen):
-            keys = [document["_id"] for document in page]
-            found = await self._events.find({"_id": {"$in": keys}}).to_list()
-            await project_again([StoredEvent.from_document(document) for document in found])
-            there = {tuple(document["_id"].values()) for document in found}
-            gone = [key for key in keys if tuple(key.values()) not in there]
-            if gone:  # events that are not kept any more
-                await self._set_aside.delete_many({"_id": {"$in": gone}})
+            await self._again(project_again, [document["_id"] for document in page])
             count += len(page)
         return count
+
+    async def take_left(self, project_again: Project) -> int:
+        """Project what older code has left to this one; give how many events there were."""
+        count = 0
+        while True:
+            found = self._set_aside.find({"needs": {"$lte": VERSION}}, {"_id": 1}).sort("needs", 1).limit(_CHUNK)
+            keys = [document["_id"] async for document in found]
+            if not keys:
+                return count
+            await self._again(project_again, keys)
+            count += len(keys)
+
+    async def create_indexes(self) -> None:
+        """Make the index by which newer code finds what is left to it; safe to repeat."""
+        await ensure_index(self._set_aside, "needs", name="by_need", sparse=True)
+
+    async def _again(self, project_again: Project, keys: list[dict[str, str]]) -> None:
+        found = await self._events.find({"_id": {"$in": keys}}).to_list()
+        await project_again([StoredEvent.from_document(document) for document in found])
+        there = {tuple(document["_id"].values()) for document in found}
+        gone = [key for key in keys if tuple(key.values()) not in there]
+        if gone:  # events that are not kept any more
+            await self._set_aside.delete_many({"_id": {"$in": gone}})
 
 
 class Retries:
     """Tries what was set aside again: all of it once at start, then whatever other code has set aside.
 
     The worker that starts may be of newer code, or have been given what it lacked. While two releases run side by
-    side, each tries what the other could not project.
+    side, each tries what the other could not project; what needs newer code is tried by that alone.
     """
 
     def __init__(self, set_aside: SetAside, project_again: Project) -> None:
@@ -76,15 +114,18 @@ class Retries:
     async def run(self) -> None:
         """Look until cancelled."""
         chosen: Mapping[str, Any] = {}
+        due = time.monotonic()
         while True:
             try:
-                await self._set_aside.retry(self._project_again, chosen)
-            except (PyMongoError, NewerVersionError) as error:
+                await self._set_aside.take_left(self._project_again)
+                if time.monotonic() >= due:
+                    await self._set_aside.retry(self._project_again, {**chosen, "needs": None})
+                    chosen, due = {"code": {"$ne": CODE}}, time.monotonic() + _LOOK_SECONDS
+            except PyMongoError as error:
                 _log.warning("events set aside not tried again", error=type(error).__name__)
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
-                chosen = {"code": {"$ne": CODE}}
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_LOOK_FOR_LEFT_SECONDS)
 
 
 def _key_of(event: StoredEvent) -> dict[str, str]:

@@ -108,6 +108,9 @@ DELAY_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 PROJECTED = Counter("voice_projection_events_total", "Events projected")
+LEFT_TO_NEWER = Counter(
+    "voice_projection_left_to_newer_total", "Events of calls that newer code has made, left to workers of that code"
+)
 SET_ASIDE = Counter("voice_projection_set_aside_total", "Events that could not be projected")
 TAKEN_OVER = Counter("voice_projection_taken_over_total", "Events projected for a worker that had ended")
 QUARANTINED = Gauge(

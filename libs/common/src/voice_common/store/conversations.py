@@ -61,4 +61,4 @@ async def create_conversation_indexes(database: Database) -> None:
         name="by_phase",
     )
     await ensure_index(conversations, "_id.session", name="by_session")
-    await ensure_index(conversations, "version", name="by_version")
+    await ensure_index(conversations, [("version", 1), ("phase", 1)], name="by_version_and_phase")

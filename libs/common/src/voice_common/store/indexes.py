@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -24,14 +24,14 @@ async def ensure_index(
     keys: str | Sequence[tuple[str, int]],
     *,
     name: str,
-    **options: Mapping[str, Any],
+    **options: Any,  # noqa: ANN401 - as PyMongo's are
 ) -> None:
     """Make an index where it is missing; safe to repeat.
 
     Where this user may not make indexes, one that is there already is enough; raises `OperationFailure` without it.
     """
     try:
-        await collection.create_index(keys, name=name, **options)  # type: ignore[arg-type] # options of an index, none of them a session
+        await collection.create_index(keys, name=name, **options)
     except OperationFailure as error:
         if error.code != UNAUTHORIZED:
             raise

@@ -17,7 +17,7 @@ from voice_common.store.events import EVENTS, StoredEvent
 from voice_common.store.tenants import DIRECTORY_MAX_AGE, ClaimTakenError, Tenant, TenantExistsError, TenantStore
 from voice_webhooks.archive.lines import BadLineError, Line, Quarantined, TokenLine, read_line
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.projector import Projection
+from voice_webhooks.projection.projection import Projection
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.workers import Registration, WorkerStore
 

@@ -17,7 +17,6 @@ from voice_webhooks.archive.export import Export
 from voice_webhooks.archive.files import STANDARD, DamagedFileError, read, written
 from voice_webhooks.archive.restore import Restore, Restored
 from voice_webhooks.commands.periods import period_of
-from voice_webhooks.projection.apply import NewerVersionError
 
 _SHOWN = 20
 
@@ -148,8 +147,6 @@ def import_events(*, file: str, as_json: bool, data_dir: Path | None) -> None:
             with_store(data_dir, run)
     except DamagedFileError as error:
         failure = f"{file}: {error}"
-    except NewerVersionError:
-        failure = "A newer version has been at work in this store; import with that one"
     except PyMongoError as error:
         failure = f"MongoDB failed ({type(error).__name__}); run the import again, it skips what is there"
     except OSError as error:

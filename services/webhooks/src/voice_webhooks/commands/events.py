@@ -31,7 +31,7 @@ from voice_webhooks.commands.archive import export_events, import_events
 from voice_webhooks.commands.periods import period_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.documents import ALIASES
-from voice_webhooks.projector import Projection
+from voice_webhooks.projection.projection import Projection
 
 _PAGE = 256
 

@@ -14,7 +14,7 @@ from voice_common.store.envelope import session_of
 from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.store.state import CallState
 from voice_common.times import now_ms
-from voice_webhooks.projection.bounds import AS_BYTES, LARGEST_DOCUMENT, CallTooLargeError, Turns, bounded
+from voice_webhooks.projection.bounds import AS_BYTES, LARGEST_DOCUMENT, Turns, bounded
 from voice_webhooks.projection.contributions import Contribution
 from voice_webhooks.projection.documents import (
     ALIASES,
@@ -26,14 +26,7 @@ from voice_webhooks.projection.documents import (
     figures_of,
     mark_document,
 )
-from voice_webhooks.projection.recompute import NotComputableError, Recompute
-
-Key = tuple[str, str]
-"""A tenant and a session, stream or foreign id of it."""
-
-
-class NewerVersionError(Exception):
-    """A document was made by newer code: it is for workers of that code to go on with it."""
+from voice_webhooks.projection.states import Key, NewerVersionError, States
 
 
 class Batch:
@@ -43,7 +36,7 @@ class Batch:
     snapshot isolation is enough: a transaction that decided on a stale read conflicts and runs again.
     """
 
-    def __init__(self, database: Database, session: Session, name: str) -> None:
+    def __init__(self, database: Database, session: Session, name: str, *, replaces_newer: bool = False) -> None:
         self._database = database
         self._session = session
         self._name = name
@@ -55,13 +48,16 @@ class Batch:
         self._changed_aliases: set[Key] = set()
         self._announced: dict[Key, frozenset[str]] = {}
         self._horizons: dict[str, Horizon] = {}
-        self._frozen: dict[Key, CallState] = {}
         self._retiring: set[Key] = set()
         self._turns = Turns()
+        self._states = States(database, session, self._turns, self._horizons, replaces_newer=replaces_newer)
         self._at_most: int | None = None
 
     async def apply(self, contributions: Iterable[Contribution]) -> None:
-        """Join all contributions into the read models and mark the hours whose figures change."""
+        """Join all contributions into the read models and mark the hours whose figures change.
+
+        Raises `NewerVersionError` and `TooMuchRecomputedError`, and `CallTooLargeError` for what no call can hold.
+        """
         said = [one for one in contributions if one.state.ids or session_of(one.stream) is not None]
         calls, parked = await self._partials(said)
         await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
@@ -82,7 +78,7 @@ class Batch:
         await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
         await self._load_calls(calls)
         await self._load_parked(parked)
-        self._changed_parked.update(parked)
+        self._changed_parked.update(key for key in parked if key in self._parked)  # others were deleted meanwhile
         await self._tie_news()
         await self._write()
 
@@ -93,7 +89,7 @@ class Batch:
                 await self._announce(key, ids)
 
     async def _load_horizons(self, tenants: Collection[str]) -> None:
-        self._horizons = await horizons_of(self._database, tenants, session=self._session)
+        self._horizons.update(await horizons_of(self._database, tenants, session=self._session))
 
     async def _admitted(self, contributions: list[Contribution]) -> list[Contribution]:
         """Leave out what can't change anything any more: it is of a deleted call, or would move one to a sealed day.
@@ -184,59 +180,40 @@ class Batch:
         """Join a parked stream's state into a session's; from now on whatever it gets is joined there too."""
         await self._load_parked({(tenant, stream)})
         await self._load_calls({(tenant, session)})
-        parked = self._parked[tenant, stream]
-        if session not in parked.sessions:
+        parked = self._parked.get((tenant, stream))  # none where it was deleted, and its alias not yet
+        if parked is not None and session not in parked.sessions:
             parked.sessions.add(session)
             self._changed_parked.add((tenant, stream))
             await self._join_call((tenant, session), parked.state)
 
     async def _load_calls(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._call_documents]
+        newer = dict[Key, int]()
         async for document in self._find(CONVERSATIONS, [conversation_key(*key) for key in missing]):
-            key = (document["_id"]["tenant"], document["_id"]["session"])
-            self._call_documents[key] = document
-            self._calls[key] = await self._state_of(document)
-            self._announced[key[0], f"session:{key[1]}"] = self._calls[key].ids
+            tenant, session = document["_id"]["tenant"], document["_id"]["session"]
+            state = await self._states.of_document(document)
+            if state is None:
+                newer[tenant, f"session:{session}"] = document["version"]
+                continue
+            self._call_documents[tenant, session] = document
+            self._calls[tenant, session] = state
+            self._announced[tenant, f"session:{session}"] = state.ids
+        _leave(newer)
         for key in missing:
             self._call_documents.setdefault(key, None)
 
-    async def _state_of(self, document: dict[str, Any]) -> CallState:
-        """Read a state; one that older code made is computed from its events again, where they are all kept."""
-        if document["version"] > VERSION:
-            raise NewerVersionError
-        known = document["state"]
-        if document["version"] < VERSION:
-            recomputed = await self._recomputed(document)
-            if recomputed is not None:
-                return recomputed
-        state = await self._turns.work(CallState.size_in(known), CallState.from_document, known)
-        tenant, name = document["_id"].values()
-        if document["version"] < VERSION and "session" in document["_id"]:
-            self._frozen[tenant, name] = state
-        return state
-
-    async def _recomputed(self, document: dict[str, Any]) -> CallState | None:
-        """Compute a state from its events; ``None`` where they are not all kept, or not all of them are in it."""
-        tenant, name = document["_id"].values()
-        if self._horizons[tenant].freezes(document["state"]["started_at"]):
-            return None
-        recompute = Recompute(self._database, self._session)
-        try:
-            state = await (recompute.conversation if "session" in document["_id"] else recompute.stream)(tenant, name)
-            # What would move it to a sealed day was left out when it came.
-            if state is None or self._seals(tenant, state):
-                return None
-            await self._turns.work(state.size, _check_size, document, state)
-        except (NotComputableError, CallTooLargeError):
-            return None
-        return state
-
     async def _load_parked(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._parked]
+        newer = dict[Key, int]()
         async for document in self._find(PARKED, [{"tenant": tenant, "stream": stream} for tenant, stream in missing]):
             key = (document["_id"]["tenant"], document["_id"]["stream"])
-            self._parked[key] = Parked(await self._state_of(document), set(document["sessions"]))
-            self._announced[key] = self._parked[key].state.ids
+            state = await self._states.of_document(document)
+            if state is None:
+                newer[key] = document["version"]
+                continue
+            self._parked[key] = Parked(state, set(document["sessions"]))
+            self._announced[key] = state.ids
+        _leave(newer)
 
     async def _load_aliases(self, keys: Collection[Key]) -> None:
         missing = [key for key in keys if key not in self._aliases]
@@ -284,7 +261,7 @@ class Batch:
 
     def _document_of(self, tenant: str, session: str, state: CallState, old: dict[str, Any] | None) -> dict[str, Any]:
         """Give a call's new document; what older code made and no event can tell anew keeps its facts as they are."""
-        if old is not None and self._frozen.get((tenant, session)) == state:
+        if old is not None and self._states.frozen.get((tenant, session)) == state:
             return {**old, "version": VERSION}
         return conversation_document(tenant, session, state)
 
@@ -300,9 +277,9 @@ class Batch:
             await target.bulk_write(writes, ordered=False, session=self._session)
 
 
-def _check_size(document: Document, state: CallState) -> None:
-    """Raise `CallTooLargeError` where a document is too large with this state."""
-    bounded({**document, "state": state.to_document()})
+def _leave(newer: dict[Key, int]) -> None:
+    if newer:
+        raise NewerVersionError(newer, max(newer.values()))
 
 
 def _replacement(old: Document | None, new: Document) -> InsertOne[Document] | ReplaceOne[Document]:

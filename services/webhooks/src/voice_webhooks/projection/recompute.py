@@ -25,12 +25,15 @@ class Recompute:
         self._database = database
         self._session = session
         self._events = EventStore(database)
+        self.events = 0
+        """How many events were read."""
 
     async def stream(self, tenant: str, stream: str) -> CallState | None:
         """Join what the events of one stream contribute; ``None`` where none of them contributes anything."""
         turns = Turns()
         state: CallState | None = None
         async for event in self._events.of_stream(tenant, stream, session=self._session):
+            self.events += 1
             try:
                 contributions = await contributions_of([event])
             except Exception as error:
