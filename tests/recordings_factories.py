@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from state_factories import in_english
+
 from voice_common.identity import IDENTITY_HEADER, Identity, IdentitySigner, new_key_pair
 from voice_common.mongo import Database
 from voice_common.store.conversations import CONVERSATIONS, conversation_document
@@ -130,7 +132,7 @@ def open_call(at: int | None = None) -> CallState:
 async def put(database: Database, state: CallState, *, tenant: str = TENANT, session: str | None = None) -> str:
     """Store one call as the projector does; gives its id."""
     key = session or str(uuid.uuid4())
-    document = conversation_document(tenant, key, state)
+    document = conversation_document(tenant, key, state, in_english)
     await database[CONVERSATIONS].replace_one({"_id": document["_id"]}, document, upsert=True)
     return key
 
@@ -138,7 +140,7 @@ async def put(database: Database, state: CallState, *, tenant: str = TENANT, ses
 async def put_many(database: Database, states: Mapping[str, CallState], *, tenant: str = TENANT) -> None:
     """Store many calls by their ids."""
     documents: list[dict[str, Any]] = [
-        conversation_document(tenant, session, state) for session, state in states.items()
+        conversation_document(tenant, session, state, in_english) for session, state in states.items()
     ]
     await database[CONVERSATIONS].insert_many(documents)
 

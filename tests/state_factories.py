@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 
 from voice_common.store.facts import (
     Facts,
+    Knows,
     facts_of,
 )
 from voice_common.store.state import (
@@ -19,5 +21,9 @@ def whole(*parts: CallState) -> CallState:
     return reduce(CallState.join, parts, CallState(started_at=T0, newest_at=T0))
 
 
-def facts(*parts: CallState) -> Facts:
-    return facts_of(whole(*parts))
+def in_english(_said: Iterable[str]) -> bool:
+    return True
+
+
+def facts(*parts: CallState, knows: Knows = in_english) -> Facts:
+    return facts_of(whole(*parts), knows)

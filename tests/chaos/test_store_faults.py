@@ -23,6 +23,7 @@ from voice_common.store.state import CallState
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
 from voice_local.servers import start_mongod
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.projection.language import is_english
 
 RECOVERY_SECONDS = 10.0
 """Longest until events are taken again, of which a new mongod or an election may need 4."""
@@ -115,7 +116,7 @@ async def equal(database: Database, traffic: Traffic, key: str) -> bool:
             contribution = contribution_of(read_envelope(body_of(document), received_at=T0), key)
             assert contribution is not None
             state = state.join(contribution)
-        expected.append(conversation_document("acme", name, state))
+        expected.append(conversation_document("acme", name, state, is_english))
     return await database["conversations"].find({}).sort("_id", 1).to_list() == expected
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from state_factories import T0, facts, whole
+from state_factories import T0, facts, in_english, whole
 
 from voice_common.store.facts import (
     Phase,
@@ -47,7 +47,7 @@ ANSWERED = CallState(answered_at=T0 + 2)
 
 def test_a_state_without_an_event_has_no_facts() -> None:
     with pytest.raises(ValueError, match="no facts"):
-        facts_of(CallState())
+        facts_of(CallState(), in_english)
 
 
 def test_a_call_starts_at_the_earliest_time_and_is_as_new_as_its_newest_event() -> None:

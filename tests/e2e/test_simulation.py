@@ -18,6 +18,7 @@ from voice_local.simulation.delivery import planned
 from voice_local.simulation.parties import NoClaimsError, Parties
 from voice_local.simulation.story import Call
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.projection.language import is_english
 
 NOW = 1_763_868_630_000
 CLAIMS = (
@@ -58,7 +59,8 @@ def test_a_handful_of_calls_has_every_kind_in_it() -> None:
 def test_the_oracle_and_the_projection_agree_call_by_call() -> None:
     for call in calls_of(*CLAIMS, count=400):
         said = [contribution_of(read_envelope(event.body(1), received_at=0), "key") for event in call.events]
-        facts = facts_of(reduce(CallState.join, (state for state in said if state is not None), CallState()))
+        whole = reduce(CallState.join, (state for state in said if state is not None), CallState())
+        facts = facts_of(whole, is_english)
         assert (facts.started_at, facts.answered_at, facts.ended_at) == (
             call.started_at,
             call.answered_at,

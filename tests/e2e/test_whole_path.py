@@ -24,6 +24,7 @@ from voice_common.times import DAY_MS, HOUR_MS, TimeRange
 from voice_local.servers import Server
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.directory import CachedDirectory
+from voice_webhooks.projection.language import is_english
 from voice_webhooks.projection.projection import Projection
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -34,7 +35,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
     ("ai.assistant.tool_call", {"tool_call_id": "t1", "name": "book", "status": "succeeded"}),
     ("ai.assistant.tool_call", {"tool_call_id": "t1", "name": "book", "status": "failed"}),
     ("ai.assistant.ended", {"sentiment": "negative"}),
-    ("ai.assistant.transcript", {"role": "user", "text": "I love it", "is_final": True}),
+    ("ai.assistant.transcript", {"role": "user", "text": "I love it, thank you so much", "is_final": True}),
 ]
 MOMENTS = st.integers(-36 * 60, 36 * 60).map(lambda minutes: T0 + minutes * 60_000)
 
@@ -73,7 +74,7 @@ def calls(events: Iterable[StoredEvent]) -> list[tuple[int, Sums]]:
     for stream, state in streams.items():
         if stream.startswith("session:"):
             leg = streams.get(stream.replace("session:s", "leg:l"))
-            facts = facts_of(state if leg is None else state.join(leg))
+            facts = facts_of(state if leg is None else state.join(leg), is_english)
             done = facts.phase is Phase.COMPLETED
             labels = [int(facts.sentiment == label) for label in ("positive", "neutral", "negative")]
             duration = facts.duration_ms or 0 if done else 0

@@ -13,6 +13,7 @@ from voice_common.store.state import CallState
 from voice_common.times import render_ms
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.contribution.sentiment import SCORED_IN_AN_EVENT, score_of
+from voice_webhooks.projection.language import is_english
 
 
 def state_of(*events: dict[str, Any]) -> CallState:
@@ -25,7 +26,7 @@ def state_of(*events: dict[str, Any]) -> CallState:
 
 
 def facts(*events: dict[str, Any]) -> Facts:
-    return facts_of(state_of(*events))
+    return facts_of(state_of(*events), is_english)
 
 
 def said(*events: dict[str, Any]) -> list[tuple[str, str]]:
@@ -128,8 +129,8 @@ def test_of_one_event_only_so_many_characters_of_the_caller_are_scored() -> None
     scores = [line.score for line in lines.lines]
     assert scores[0] is None
     assert [score is None for score in scores[1:]] == [number >= SCORED_IN_AN_EVENT // 1000 for number in range(count)]
-    assert facts_of(state).message_count == count + 1
-    assert facts_of(state).sentiment == "negative"
+    assert facts_of(state, is_english).message_count == count + 1
+    assert facts_of(state, is_english).sentiment == "negative"
 
 
 def test_insights_can_tell_the_sentiment() -> None:

@@ -19,6 +19,7 @@ from voice_common.store.state import CallState
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
 from voice_local.servers import Server
 from voice_webhooks.contribution import contribution_of
+from voice_webhooks.projection.language import is_english
 
 CALLS = 8
 POINTS = (
@@ -50,7 +51,7 @@ def oracle(events: list[dict[str, Any]], session: str, key: str) -> dict[str, An
         contribution = contribution_of(read_envelope(body_of(document), received_at=T0), key)
         assert contribution is not None
         state = state.join(contribution)
-    return conversation_document("acme", session, state)
+    return conversation_document("acme", session, state, is_english)
 
 
 async def deliver(url: str, document: dict[str, Any], signer: Signer, identity: IdentitySigner) -> None:

@@ -24,11 +24,13 @@ from voice_webhooks.contribution import contribution_of
 from voice_webhooks.contribution.sentiment import score_of
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.contributions import contributions_of
+from voice_webhooks.projection.language import is_english
 from voice_webhooks.projection.projection import Projection
 from voice_webhooks.projector import Projector
 from voice_webhooks.take_over import TakeOver
 from voice_webhooks.workers import Registration, WorkerStore
 
+SAID = ["good", "I really love it", "I hate it, this is terrible", "das war sehr gut, danke", "no, no, muchas gracias"]
 TYPES = ["call.initiated", "call.answered", "call.hangup", "call.bridged", "ai.assistant.transcript", "call.unknown"]
 
 
@@ -75,7 +77,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             ids[name] = draw(st.sampled_from(values))
         kind = draw(st.sampled_from(TYPES))
         at = T0 + draw(st.integers(-3, 3)) * HOUR_MS // 2
-        said = {"role": "user", "text": draw(st.sampled_from(["good", "bad"])), "is_final": draw(st.booleans())}
+        said = {"role": "user", "text": draw(st.sampled_from(SAID)), "is_final": draw(st.booleans())}
         events.append(stored(event(kind, at, id=f"e{number}", direction="incoming", **said, **ids)))
     deliveries = draw(st.lists(st.integers(0, count - 1), max_size=6))
     order = draw(st.permutations([*range(count), *deliveries]))
@@ -100,7 +102,7 @@ def oracle(events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
             for other, parked in by_stream.items():
                 if not other.startswith("session:") and parked.ids & state.ids and state.join(parked) != state:
                     state, changed = state.join(parked), True
-        conversations.append(conversation_document("acme", stream.removeprefix("session:"), state))
+        conversations.append(conversation_document("acme", stream.removeprefix("session:"), state, is_english))
     return sorted(conversations, key=lambda document: str(document["_id"]["session"]))
 
 

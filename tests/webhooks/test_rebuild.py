@@ -18,6 +18,7 @@ from voice_common.times import HOUR_MS
 from voice_local.servers import Server
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.apply import Batch
+from voice_webhooks.projection.language import is_english
 from voice_webhooks.projection.projection import Projection
 from voice_webhooks.rebuild import Rebuild, Rebuilt
 from voice_webhooks.upgrade import Upgrade
@@ -247,7 +248,7 @@ async def test_calls_of_older_code_are_made_again_in_portions_that_a_transaction
 async def test_a_call_that_goes_on_is_made_again_before_those_that_have_ended(database: Database) -> None:
     for number in range(120):
         state = CallState(started_at=T0, newest_at=T0, answered_at=T0)
-        document = conversation_document("acme", f"s{number:03}", state)
+        document = conversation_document("acme", f"s{number:03}", state, is_english)
         phase = "open" if number == 111 else "completed"
         await database["conversations"].insert_one({**document, "version": VERSION - 1, "phase": phase})
     await Upgrade(database).step()

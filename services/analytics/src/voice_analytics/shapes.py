@@ -34,7 +34,10 @@ class OverviewMetrics(TypedDict):
 
 @closed
 class SentimentDistribution(TypedDict):
-    """Calls by sentiment; calls whose sentiment is not known are in none."""
+    """Calls by sentiment: the provider's label, else computed where the caller spoke English.
+
+    Calls without a label whose caller spoke another language, or too few words to tell, are in none of the three.
+    """
 
     positive: Count
     neutral: Count

@@ -10,7 +10,7 @@ export function SentimentCard({ metrics, before }: { readonly metrics: Metrics; 
   const shares = sentimentShares(metrics);
   const past = before === null ? null : sentimentShares(before);
   const known = shares.reduce((sum, { calls }) => sum + calls, 0);
-  if (known === 0) return <Nothing title="No sentiment known"><p>It comes from the provider, or from what callers said.</p></Nothing>;
+  if (known === 0) return <Nothing title="No sentiment known"><p>It comes from the provider, or from what callers said in English.</p></Nothing>;
   return (
     <div class="sentiment">
       <div class="sentiment-bar" aria-hidden="true">

@@ -49,7 +49,11 @@ class Conversation(_Parties):
     ]
     sentiment: Annotated[
         Sentiment | None,
-        Field(description="The provider's label, else computed from what the caller said; `null` where unknown."),
+        Field(
+            description="The provider's label, the latest one; else computed from what the caller said, taken "
+            "together, where that is English: at least three words, and English with a certainty of at least 0.7. "
+            "Other languages are not scored: `null` without a label, as is what is too short to tell."
+        ),
     ]
     recording_available: Annotated[bool, Field(description="Whether a recording can be listened to.")]
 

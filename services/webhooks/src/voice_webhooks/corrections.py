@@ -16,6 +16,7 @@ from voice_common.store.horizons import Horizon, horizons_of, touch_horizon
 from voice_common.times import now_ms
 from voice_webhooks.projection.bounds import CallTooLargeError, bounded
 from voice_webhooks.projection.documents import ALIASES, DIRTY_HOURS, PARKED, figures_of, mark_document
+from voice_webhooks.projection.language import is_english
 from voice_webhooks.projection.projection import outlasts_its_transaction
 from voice_webhooks.projection.recompute import NotComputableError, Recompute
 from voice_webhooks.projection.states import RECOMPUTED_EVENTS, TooMuchRecomputedError
@@ -112,7 +113,7 @@ class Corrections:
 async def _conversation(recompute: Recompute, old: Document) -> Document | None:
     tenant, name = old["_id"]["tenant"], old["_id"]["session"]
     state = await recompute.conversation(tenant, name)
-    return None if state is None else conversation_document(tenant, name, state)
+    return None if state is None else conversation_document(tenant, name, state, is_english)
 
 
 async def _parked(recompute: Recompute, old: Document) -> Document | None:

@@ -16,6 +16,7 @@ from voice_common.store.events import EventStore
 from voice_common.telemetry.tally import TALLY
 from voice_common.telemetry.traces import TRACES
 from voice_webhooks.intake import Numbered
+from voice_webhooks.projection.language import load
 from voice_webhooks.projection.projection import Projection
 from voice_webhooks.take_over import TakeOver
 from voice_webhooks.telemetry import DELAY_SECONDS, LAG_SECONDS
@@ -91,6 +92,7 @@ class Projector:
             await self._workers.forget(self._registration.id)
 
     async def _run(self) -> None:
+        await asyncio.to_thread(load)
         while True:
             await self._arrived.wait()
             self._arrived.clear()

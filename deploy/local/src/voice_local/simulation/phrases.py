@@ -1,4 +1,4 @@
-"""What callers and assistants say, by mood: each caller's line is plainly of its mood, whoever judges it."""
+"""What callers and assistants say, by mood: each caller's line is plainly English and plainly of its mood."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ POSITIVE = (
     "That is wonderful, thank you so much for your help!",
     "Great, I am really happy with that.",
     "Perfect, you have been very helpful.",
-    "I love it, thanks a lot!",
+    "I love it, thank you so much!",
     "Excellent, that is the best news today.",
 )
 NEGATIVE = (

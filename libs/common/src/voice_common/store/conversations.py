@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from voice_common.mongo import Database
-from voice_common.store.facts import Phase, facts_of
+from voice_common.store.facts import Knows, Phase, facts_of
 from voice_common.store.indexes import ensure_index
 from voice_common.store.state import CallState
 
 CONVERSATIONS = "conversations"
-VERSION = 2
+VERSION = 3
 """Version of the code that makes these documents."""
 
 
@@ -19,9 +19,9 @@ def conversation_key(tenant: str, session: str) -> dict[str, str]:
     return {"tenant": tenant, "session": session}
 
 
-def conversation_document(tenant: str, session: str, state: CallState) -> dict[str, Any]:
+def conversation_document(tenant: str, session: str, state: CallState, knows: Knows) -> dict[str, Any]:
     """Give the document of a call: times and durations in milliseconds, the state under ``state``."""
-    facts = facts_of(state)
+    facts = facts_of(state, knows)
     return {
         "_id": conversation_key(tenant, session),
         "version": VERSION,

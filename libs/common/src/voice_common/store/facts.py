@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,9 @@ _ROLES = ("user", "assistant")
 # Plain texts: going through the enum itself took a tenth of the projection.
 _SOURCES = tuple(source.value for source in Source)
 _CONVERSATION, _GATHER = Source.CONVERSATION.value, Source.GATHER.value
+
+Knows = Callable[[Iterable[str]], bool]
+"""Tells whether what a caller said, line by line, is in a language that the scores of sentiment are for."""
 
 
 class Phase(StrEnum):
@@ -64,8 +68,8 @@ class Facts:
     message_count: int
 
 
-def facts_of(state: CallState) -> Facts:
-    """Derive a call's facts; the state must hold at least one event."""
+def facts_of(state: CallState, knows: Knows) -> Facts:
+    """Derive a call's facts; the state must hold at least one event. `knows` decides whether scores count."""
     if state.started_at is None or state.newest_at is None:
         message = "a state without an event has no facts"
         raise ValueError(message)
@@ -76,7 +80,7 @@ def facts_of(state: CallState) -> Facts:
     closed = Phase.FAILED if answered_at is None else Phase.COMPLETED
     first = min((leg for leg in legs if leg.first), key=_beginning, default=Leg())
     outcomes = [tool.outcome.value.succeeded for tool in state.tools.values() if tool.outcome]
-    chosen = [line for role in _ROLES for _, _, _, line in _lines_of(state, role)]
+    heard, answers = (_lines_of(state, role) for role in _ROLES)
     return Facts(
         started_at=state.started_at,
         newest_at=state.newest_at,
@@ -88,11 +92,11 @@ def facts_of(state: CallState) -> Facts:
         caller=_value(first.caller),
         callee=_value(first.callee),
         hangup_cause=state.hangup.value.cause if state.hangup else None,
-        sentiment=_sentiment_of(state, chosen),
+        sentiment=_sentiment_of(state, heard, knows),
         recording_available=any(said.value.urls for said in state.recordings.values()),
         tools_succeeded=sum(outcomes),
         tools_known=len(outcomes),
-        message_count=len(chosen),
+        message_count=len(heard) + len(answers),
     )
 
 
@@ -172,11 +176,12 @@ def _lines_of(state: CallState, role: str) -> list[tuple[int, str, int, Line]]:
     return max((by_source[source] for source in _SOURCES if source in by_source), key=len, default=[])
 
 
-def _sentiment_of(state: CallState, lines: list[Line]) -> str | None:
+def _sentiment_of(state: CallState, heard: list[tuple[int, str, int, Line]], knows: Knows) -> str | None:
     if state.sentiment is not None:
         return state.sentiment.value
-    scores = [line.score for line in lines if line.score is not None]
-    if not scores:
+    scores = [line.score for _, _, _, line in heard if line.score is not None]
+    # In the order of the transcript: the language must not depend on the order of arrival.
+    if not scores or not knows(line.text for _, _, _, line in sorted(heard, key=lambda entry: entry[:3])):
         return None
     total, bound = sum(scores), _THRESHOLD * len(scores)
     if total >= bound:

@@ -25,7 +25,7 @@ class Source(StrEnum):
 
 
 class Line(NamedTuple):
-    """One utterance; `score` is its sentiment in -10000…10000 where the caller said it."""
+    """One utterance; `score` is its sentiment in -10000…10000 where the caller said it, as if it were English."""
 
     role: str
     text: str

@@ -26,6 +26,7 @@ from voice_webhooks.projection.documents import (
     figures_of,
     mark_document,
 )
+from voice_webhooks.projection.language import is_english
 from voice_webhooks.projection.states import Key, NewerVersionError, States
 
 
@@ -263,7 +264,7 @@ class Batch:
         """Give a call's new document; what older code made and no event can tell anew keeps its facts as they are."""
         if old is not None and self._states.frozen.get((tenant, session)) == state:
             return {**old, "version": VERSION}
-        return conversation_document(tenant, session, state)
+        return conversation_document(tenant, session, state, is_english)
 
     async def _touch_horizons(self, starts: Iterable[tuple[str, int | None]]) -> None:
         """See to it that a day whose calls change is not sealed at the same moment."""
