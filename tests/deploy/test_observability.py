@@ -44,6 +44,7 @@ LABELS = frozenset(
         "command",
         "kind",
         "le",
+        "task",
         "method",
         "outcome",
         "purpose",

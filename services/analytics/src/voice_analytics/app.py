@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
-import structlog
 from aiohttp import web
-from pymongo.errors import PyMongoError
 
 from voice_analytics.handlers import CALL_SUMS
 from voice_analytics.query import CallSums
 from voice_analytics.refresh import RollupKeeper
 from voice_analytics.routes import ENDPOINTS
 from voice_analytics.settings import AnalyticsSettings
+from voice_common.background import Background
 from voice_common.identity import IdentityVerifier
 from voice_common.mongo import Database, connect, ping
 from voice_common.settings import load
@@ -27,7 +25,6 @@ from voice_common.web.openapi import add_endpoints
 
 DATABASE = web.AppKey("database", Database)
 SETTINGS = web.AppKey("settings", AnalyticsSettings)
-_log = structlog.get_logger("voice.analytics")
 
 
 def create_app(settings: AnalyticsSettings) -> web.Application:
@@ -65,31 +62,17 @@ async def _store(app: web.Application) -> AsyncIterator[None]:
 
 async def _indexes(app: web.Application) -> AsyncIterator[None]:
     """Make the indexes beside the start: a store that is down delays readiness, not the process."""
-    stopped = asyncio.Event()
-    task = asyncio.create_task(_prepare(RollupKeeper(app[DATABASE]), stopped))
+    background = Background()
+    made = background.keep("indexes", RollupKeeper(app[DATABASE]).prepare)
 
     async def check() -> None:
-        if not task.done():
+        if not made.done():
             message = "the indexes are not made yet"
             raise RuntimeError(message)
-        task.result()
 
     app[HEALTH].add("indexes", check)
     yield
-    stopped.set()
-    task.cancel()
-    await asyncio.wait({task}, timeout=1)  # before Python 3.12, `asyncio.wait_for` in PyMongo can lose the cancellation
-
-
-async def _prepare(keeper: RollupKeeper, stopped: asyncio.Event) -> None:
-    while not stopped.is_set():
-        try:
-            await keeper.prepare()
-        except PyMongoError as error:
-            _log.warning("the indexes could not be made yet", error=type(error).__name__)
-            await asyncio.sleep(1)
-        else:
-            return
+    await background.end()
 
 
 async def _worker(app: web.Application) -> AsyncIterator[None]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import aiohttp
 import structlog
 from aiohttp import hdrs, web
-from pymongo.errors import PyMongoError
 
+from voice_common.background import Background
 from voice_common.identity import IdentitySigner
-from voice_common.mongo import Client, connect, ping
+from voice_common.mongo import connect, ping
 from voice_common.settings import load
 from voice_common.store.tenants import TenantStore
 from voice_common.telemetry.logs import configure_logs
@@ -110,12 +108,21 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     )
     app[EDGE] = Edge(connections, settings.request_headers, settings.request_head_bytes, settings.metrics_port)
 
-    tasks: list[Coroutine[Any, Any, None]] = [
-        limiter.run(), shared.run(), tokens.keep_index(), _count_changes(tokens), connections.run()
-    ]  # fmt: skip
-    if isinstance(keys, KeySet):
-        tasks.append(keys.run())
-    app.cleanup_ctx.append(_background(tasks, session, client))
+    async def background_work(_app: web.Application) -> AsyncIterator[None]:
+        background = Background()
+        background.keep("rate_limits", limiter.run)
+        background.keep("shared_cache", shared.run)
+        background.keep("token_index", tokens.create_indexes)
+        background.repeat("token_changes", partial(_show_changes, tokens), every=_TOKEN_COUNT_SECONDS)
+        background.repeat("connections", connections.look, every=connections.look_seconds)
+        if isinstance(keys, KeySet):
+            background.keep("jwks", keys.run)
+        yield
+        await background.end()
+        await session.close()
+        await client.close()
+
+    app.cleanup_ctx.append(background_work)
     return app
 
 
@@ -170,33 +177,7 @@ def _add_routes(
     return resources, lanes
 
 
-async def _count_changes(tokens: TokenStore) -> None:
+async def _show_changes(tokens: TokenStore) -> None:
     """Show what commands counted: they end before anybody can read a metric of theirs."""
-    while True:
-        with suppress(PyMongoError):
-            for change, count in (await tokens.changes()).items():
-                TOKEN_CHANGES.labels(change).set(count)
-        await asyncio.sleep(_TOKEN_COUNT_SECONDS)
-
-
-def _background(
-    coroutines: Iterable[Coroutine[Any, Any, None]], session: aiohttp.ClientSession, client: Client
-) -> Callable[[web.Application], AsyncIterator[None]]:
-    async def background(_app: web.Application) -> AsyncIterator[None]:
-        tasks = {asyncio.create_task(coroutine) for coroutine in coroutines}
-        for task in tasks:
-            task.add_done_callback(_note_end)
-        yield
-        while tasks:  # a cancellation can be lost in a driver that turns it into an error of its own
-            for task in tasks:
-                task.cancel()
-            _, tasks = await asyncio.wait(tasks, timeout=0.5)
-        await session.close()
-        await client.close()
-
-    return background
-
-
-def _note_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("a background task ended", error=repr(error))
+    for change, count in (await tokens.changes()).items():
+        TOKEN_CHANGES.labels(change).set(count)

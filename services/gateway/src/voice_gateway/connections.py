@@ -120,11 +120,10 @@ class Connections:
         self._leaving.add(connection)
         return True
 
-    async def run(self) -> None:
-        """End connections of slow clients until cancelled."""
-        while True:
-            await asyncio.sleep(min(1.0, self._seconds / 4))
-            await self.look()
+    @property
+    def look_seconds(self) -> float:
+        """Give how often `look` is to be called."""
+        return min(1.0, self._seconds / 4)
 
     async def look(self) -> None:
         """End the connections whose clients are too slow by now; requests are let in between."""

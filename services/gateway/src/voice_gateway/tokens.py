@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from pymongo.errors import PyMongoError
 
 from voice_common.mongo import Database, Document, Session, in_transaction
 from voice_common.store.indexes import ensure_index
@@ -78,14 +75,6 @@ class TokenStore:
     async def create_indexes(self) -> None:
         """Make the index that tokens are listed by; safe to repeat."""
         await ensure_index(self._tokens, [("tenant", 1), ("created_at", 1)], name="by_tenant")
-
-    async def keep_index(self) -> None:
-        """Make the indexes, as soon as the store can be reached."""
-        while True:
-            try:
-                return await self.create_indexes()
-            except PyMongoError:
-                await asyncio.sleep(1)
 
     async def changes(self) -> dict[str, int]:
         """Give how many tokens were ever ``issued`` and ``revoked``."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
-import structlog
 from aiohttp import web
 
-from voice_common.cancellation import end
+from voice_common.background import Background
 from voice_common.identity import IdentityVerifier
-from voice_common.mongo import Database, connect, ping
+from voice_common.mongo import connect, ping
 from voice_common.settings import load
 from voice_common.store.events import EventStore
 from voice_common.store.tenants import TenantStore
@@ -32,19 +32,22 @@ from voice_webhooks.projection.projection import Projection
 from voice_webhooks.projector import Projector
 from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.reception import Reception
+from voice_webhooks.release import LOOK_SECONDS as RELEASE_SECONDS
 from voice_webhooks.release import Releaser
+from voice_webhooks.retention import LOOK_SECONDS as RETENTION_SECONDS
 from voice_webhooks.retention import Retention
 from voice_webhooks.routes import ENDPOINTS
+from voice_webhooks.set_aside import LOOK_SECONDS as RETRY_SECONDS
 from voice_webhooks.set_aside import Retries, SetAside
 from voice_webhooks.settings import WebhooksSettings
 from voice_webhooks.ties import TieStore
+from voice_webhooks.upgrade import LOOK_SECONDS as UPGRADE_SECONDS
 from voice_webhooks.upgrade import Upgrade
 from voice_webhooks.verifications import VerificationBudget
 from voice_webhooks.verifying import Verifying
 from voice_webhooks.workers import Registration, WorkerStore
 
 _STORE_SECONDS = 2.0
-_log = structlog.get_logger("voice.webhooks")
 
 
 async def application() -> FrontRunner:
@@ -89,17 +92,18 @@ def create_app(settings: WebhooksSettings) -> web.Application:
             KeyRing(settings.telnyx_public_keys, VerificationBudget(), verifying.check),
             levels=settings.webhook_levels,
         )
-        intake.start()
-        projector.start()
-        background = [
-            asyncio.create_task(_make_indexes(database)),
-            asyncio.create_task(Upgrade(database).run()),
-            asyncio.create_task(Retries(SetAside(database), projection.project_again).run()),
-            asyncio.create_task(Retention(database).run()),
-            asyncio.create_task(Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys).run()),
-        ]
+        serving, background = Background(app[HEALTH]), Background()
+        intake.start(serving)
+        projector.start(serving)
+        upgrade, retries = Upgrade(database), Retries(SetAside(database), projection.project_again)
+        releaser = Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys)
+        indexed = background.keep("indexes", partial(make_indexes, database))
+        background.repeat("upgrade", upgrade.look, every=UPGRADE_SECONDS, after=indexed)
+        background.repeat("set_aside", retries.look, every=RETRY_SECONDS, after=indexed)
+        background.repeat("retention", Retention(database).look, every=RETENTION_SECONDS, after=indexed)
+        background.repeat("quarantine", releaser.look, every=RELEASE_SECONDS, after=indexed)
         yield
-        await end(background)
+        await background.end()
         with suppress(TimeoutError):  # what is left undone is taken over by another worker
             async with asyncio.timeout(settings.drain_seconds):
                 await intake.drain()
@@ -110,15 +114,3 @@ def create_app(settings: WebhooksSettings) -> web.Application:
 
     app.cleanup_ctx.append(resources)
     return app
-
-
-async def _make_indexes(database: Database) -> None:
-    """Make the indexes of the collections that this service owns, as soon as the store can be reached."""
-    while True:
-        try:
-            await make_indexes(database)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may do
-            _log.warning("indexes not made", error=repr(error))
-            await asyncio.sleep(1)
-        else:
-            return

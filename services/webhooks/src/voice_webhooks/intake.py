@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from voice_common.background import Background
 from voice_common.errors import Unavailable
 from voice_common.faults import reach
 from voice_common.mongo import DURABLE, Database
@@ -84,9 +85,9 @@ class Intake:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, background: Background | None = None) -> None:
         """Begin to commit."""
-        self._task = asyncio.create_task(self._run())
+        self._task = (background or Background()).keep("intake", self._run, needed=True)
 
     async def drain(self) -> None:
         """Commit what is queued and stop; what is submitted from now on is refused."""
@@ -126,7 +127,8 @@ class Intake:
 
     async def _run(self) -> None:
         while True:
-            await self._arrived.wait()
+            if not self._queue and not self._closing:
+                await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
                 batch = self._next_batch()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 from pymongo.errors import PyMongoError
 
+from voice_common.background import Background
 from voice_common.cancellation import end
 from voice_common.store.events import EventStore
 from voice_common.telemetry.tally import TALLY
@@ -76,9 +77,13 @@ class Projector:
         """Give the highest number below which all events of this worker's present id are projected."""
         return self._checkpoints.get(self._registration.id, 0)
 
-    def start(self) -> None:
+    def start(self, background: Background | None = None) -> None:
         """Begin to project, to renew the lease and to look for ended workers."""
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep())]
+        background = background or Background()
+        self._tasks = [
+            background.keep("projection", self._run, needed=True),
+            background.keep("lease", self._keep, needed=True),
+        ]
 
     async def drain(self) -> None:
         """Project what is committed, write the checkpoint and stop."""
@@ -94,7 +99,8 @@ class Projector:
     async def _run(self) -> None:
         await asyncio.to_thread(load)
         while True:
-            await self._arrived.wait()
+            if not self._pending and not self._closing:
+                await self._arrived.wait()
             self._arrived.clear()
             while self._pending:
                 try:

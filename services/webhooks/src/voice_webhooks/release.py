@@ -6,10 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-import structlog
-from pymongo.errors import PyMongoError
-
-from voice_common.errors import Unavailable
 from voice_common.faults import reach
 from voice_common.store.envelope import read_envelope
 from voice_common.store.tenants import Claim, Directory
@@ -21,9 +17,8 @@ from voice_webhooks.tenancy import claimant, trusted_keys
 from voice_webhooks.ties import TieStore
 
 _CHUNK = 1000
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 _LOOK_AT_MOST_SECONDS = 0.5
-_log = structlog.get_logger("voice.quarantine")
 
 
 class Releaser:
@@ -47,15 +42,6 @@ class Releaser:
         self._system_keys = system_keys
         self._after: Mapping[str, str] | None = None
         self._known_claims: frozenset[Claim] | None = None
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except (PyMongoError, Unavailable) as error:
-                _log.warning("quarantine not looked through", error=type(error).__name__)
-            await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> int:
         """Release what new claims concern, and what can be of the next chunks; give how many events went."""

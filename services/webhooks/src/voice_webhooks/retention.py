@@ -6,11 +6,7 @@ UTC days, and only those that the analytics worker has sealed, so that no figure
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-
-import structlog
-from pymongo.errors import PyMongoError
 
 from voice_common.lease import Lease
 from voice_common.mongo import Database
@@ -23,8 +19,6 @@ from voice_webhooks.workers import WorkerStore
 
 LOOK_SECONDS = 30.0
 _LEASE_SECONDS = 10.0
-_PAUSE_AFTER_FAILURE = 1.0
-_log = structlog.get_logger("voice.retention")
 
 
 class Retention:
@@ -36,17 +30,6 @@ class Retention:
         self._retirement = Retirement(database)
         self._lease = Lease(database, "retention", seconds=_LEASE_SECONDS)
         self._clock = clock
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            pause = LOOK_SECONDS
-            try:
-                await self.look()
-            except PyMongoError as error:
-                _log.warning("old data not deleted", error=type(error).__name__)
-                pause = _PAUSE_AFTER_FAILURE
-            await asyncio.sleep(pause)
 
     async def look(self) -> None:
         """Delete all that is old enough, as long as no other process has the lease."""

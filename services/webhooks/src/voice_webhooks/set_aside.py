@@ -6,15 +6,12 @@ look for it once a second, so that while two releases run side by side nobody wa
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-import structlog
 from pymongo import UpdateOne
-from pymongo.errors import PyMongoError
 
 from voice_common.mongo import Database
 from voice_common.store.conversations import VERSION
@@ -29,10 +26,8 @@ CODE = f"{version('voice-webhooks')}/{VERSION}"
 """What tells one deployment's code from another's: its release, and the version of what it makes of events."""
 
 _CHUNK = 50
-_LOOK_SECONDS = 30.0
-_LOOK_FOR_LEFT_SECONDS = 1.0
-_TRY_AGAIN_SECONDS = 1.0
-_log = structlog.get_logger("voice.set_aside")
+LOOK_SECONDS = 1.0
+_TRY_AGAIN_SECONDS = 30.0
 
 Project = Callable[[Sequence[StoredEvent]], Awaitable[None]]
 
@@ -110,22 +105,15 @@ class Retries:
     def __init__(self, set_aside: SetAside, project_again: Project) -> None:
         self._set_aside = set_aside
         self._project_again = project_again
+        self._chosen: Mapping[str, Any] = {}
+        self._due = time.monotonic()
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        chosen: Mapping[str, Any] = {}
-        due = time.monotonic()
-        while True:
-            try:
-                await self._set_aside.take_left(self._project_again)
-                if time.monotonic() >= due:
-                    await self._set_aside.retry(self._project_again, {**chosen, "needs": None})
-                    chosen, due = {"code": {"$ne": CODE}}, time.monotonic() + _LOOK_SECONDS
-            except PyMongoError as error:
-                _log.warning("events set aside not tried again", error=type(error).__name__)
-                await asyncio.sleep(_TRY_AGAIN_SECONDS)
-            else:
-                await asyncio.sleep(_LOOK_FOR_LEFT_SECONDS)
+    async def look(self) -> None:
+        """Project what was left to this code, and twice a minute what else can be tried again."""
+        await self._set_aside.take_left(self._project_again)
+        if time.monotonic() >= self._due:
+            await self._set_aside.retry(self._project_again, {**self._chosen, "needs": None})
+            self._chosen, self._due = {"code": {"$ne": CODE}}, time.monotonic() + _TRY_AGAIN_SECONDS
 
 
 def _key_of(event: StoredEvent) -> dict[str, str]:

@@ -6,14 +6,12 @@ at once. Calls that go on come first. A worker of older code leaves what newer c
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import structlog
-from pymongo.errors import PyMongoError
 
 from voice_common.mongo import Database, Session, in_transaction
 from voice_common.store.conversations import CONVERSATIONS, VERSION
@@ -25,7 +23,7 @@ from voice_webhooks.projection.states import Key, NewerVersionError
 
 _CHUNK = 50
 _CHUNK_BYTES = 1024 * 1024
-_LOOK_SECONDS = 5.0
+LOOK_SECONDS = 5.0
 _OLDER = {"$in": list(range(VERSION))}
 """Every version before this one: each is a range of its own in an index that goes on with the phase."""
 _log = structlog.get_logger("voice.upgrade")
@@ -41,16 +39,11 @@ class Upgrade:
         self._database = database
         self._passed_over = set[Document]()
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            try:
-                while await self.step():
-                    pass
-            except PyMongoError as error:
-                _log.warning("documents of older code not made again", error=type(error).__name__)
-            self._passed_over.clear()
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def look(self) -> None:
+        """Make all documents of older code again that can be made again now."""
+        self._passed_over.clear()
+        while await self.step():
+            pass
 
     async def step(self) -> int:
         """Make some documents again; give how many there were."""
