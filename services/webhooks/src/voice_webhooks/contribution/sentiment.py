@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 
 import orjson
-from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from voice_common.store.envelope import Envelope
 from voice_common.store.lattice import Stamped
+from voice_webhooks.contribution.vader import Analyzer
 from voice_webhooks.contribution.values import number_of, object_of, objects_of, word_of
 
 _LABELS = frozenset({"positive", "neutral", "negative"})
@@ -22,13 +22,13 @@ SCORED_IN_AN_EVENT = 50_000
 
 
 @cache
-def _analyzer() -> SentimentIntensityAnalyzer:
-    return SentimentIntensityAnalyzer()
+def _analyzer() -> Analyzer:
+    return Analyzer()
 
 
 @lru_cache(maxsize=16_384)
 def score_of(text: str) -> int:
-    """Score a text in -10000…10000; only its first 1,000 characters count, since VADER's cost is quadratic."""
+    """Score a text in -10000…10000; only its first 1,000 characters count, since VADER's cost can be quadratic."""
     compound: float = _analyzer().polarity_scores(_beginning_of(text))["compound"]
     return round(compound * _SCALE)
 

@@ -46,7 +46,7 @@ def _detector() -> LangDetector:
 
 @lru_cache(maxsize=4096)
 def _is_english(text: str) -> bool:
-    # Small letters and no marks: in capitals, words look Japanese to it, and «much!» looks Spanish.
+    # Small letters and no marks: it knows no words in capitals, and takes «much!» for Spanish.
     words = _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
     if len(words) < _FEWEST_WORDS:
         return False
