@@ -83,6 +83,7 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
         Quarantine(database),
         KeyRing([key], VerificationBudget(), verifying.check),
         levels=100,
+        largest=1 << 20,
     )
     app[LARGEST_BODY] = 1 << 20
     add_endpoints(app, "webhooks", ENDPOINTS)

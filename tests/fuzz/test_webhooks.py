@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from exploring import SECONDS, Explorer, exploring, say
 from fuzz_bodies import CONNECTION, MAX_BODY, Told, body_of, calls, must_be_taken
+from fuzz_codings import Sent, ask, every_way
 from gateway_factories import make_token
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
@@ -196,3 +197,45 @@ def test_bodies_of_all_kinds_are_taken_for_a_long_time(explorer: Explorer[Fuzzed
     explorer.many(calls, check_call, SECONDS)
     fuzzed = explorer.subject
     say(f"{explorer.count} calls: {dict(fuzzed.statuses)}; longest callback {fuzzed.watchdog.longest:.3f} s of CPU")
+
+
+async def test_however_webhooks_are_coded_and_framed_nothing_fails_and_an_honest_sender_beside_them_loses_nothing(
+    mongo_server: Server, redis_server: Server
+) -> None:
+    async with running_system(mongo_server.url, redis_server.url) as system:
+        claims = (Claim(ClaimKind.CONNECTION, CONNECTION),)
+        await TenantStore(system.database).create(Tenant(TENANT, "Acme", claims=claims))
+        answers: dict[Sent, int | None] = {}
+        strange = Counter[int | None]()
+        waiting = [(one, number) for number, one in enumerate(every_way())]
+        honest: list[int] = []
+        over = asyncio.Event()
+
+        def body(name: str) -> bytes:
+            return plain_body_of(event("call.initiated", id=name, connection_id=CONNECTION, call_session_id=name))
+
+        async def send_honestly() -> None:
+            for number in itertools.count():
+                mine = body(f"honest-{number}")
+                honest.append((await system.post(VOICE, mine, system.signer.headers(mine))).status)
+                if over.is_set():
+                    return
+
+        async def send_strangely() -> None:
+            while waiting:
+                one, number = waiting.pop()
+                status = await ask(system.gateway.port, one.bytes_of(body(f"strange-{number}"), system.signer))
+                answers[one] = status
+                strange[status] += 1
+
+        sender = asyncio.create_task(send_honestly())
+        await asyncio.gather(*(send_strangely() for _ in range(12)))
+        over.set()
+        await sender
+        assert set(honest) == {200}, Counter(honest)
+        assert strange.keys() <= {200, 400, 401, 417, 501}, strange
+        for one, status in answers.items():
+            assert (status == 200) is one.is_clean, (one, status)
+            assert one.signed or status in {400, 401, 417, 501}, (one, status)
+        taken = sum(1 for one in answers if one.is_clean) + len(honest)
+        assert await system.database["events"].count_documents({}) == taken

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
+from aiohttp.test_utils import make_mocked_request
 from gateway_factories import CONVERSATIONS, Gateway, Handler, RunGateway, Services, make_token, says, until
 from multidict import CIMultiDict
 from yarl import URL
 
-from voice_common.errors import VoiceError
+from voice_common.errors import WELL_HEADER, VoiceError
 from voice_common.mongo import Database
-from voice_gateway import upstream
+from voice_gateway import proxy, upstream
 from voice_gateway.areas import ServiceName
+from voice_gateway.edge import EDGE
 from voice_gateway.exchange import Answer
+from voice_gateway.protocol import EdgeProtocol
 from voice_gateway.upstream import Patience, Service, make_session
 
 
@@ -312,6 +316,156 @@ async def test_a_circuit_opens_after_failures_and_one_probe_closes_it(
         outcomes = await asyncio.gather(*(_outcome(service) for _ in range(4)))
         assert sorted(outcomes) == [200, 503, 503, 503], "one probe at a time"
         assert await _outcome(service) == 200
+
+
+LONG = 4_000_000
+"""Bytes of an answer that no buffer between service and client holds."""
+
+
+async def _long(_request: web.Request) -> web.Response:
+    return web.Response(body=b"x" * LONG)
+
+
+async def _long_enough(_request: web.Request) -> web.Response:
+    return web.Response(body=b"x" * 10 * LONG)
+
+
+async def _raw_get(
+    gateway: Gateway, token: str, *, holds: int = 64 * 1024
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask by a connection that takes little at a time: `holds` bytes at most that are not read yet."""
+    client = socket.create_connection(("127.0.0.1", gateway.port))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, holds)
+    reader, writer = await asyncio.open_connection(sock=client, limit=holds)
+    writer.write(f"GET {CONVERSATIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    return reader, writer
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_it_and_no_circuit_opens(
+    run_gateway: RunGateway, services: Services, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "Patience", lambda: Patience(first_byte=5.0, total=1.5))
+    services.recordings.answer = _long
+    async with run_gateway() as gateway:
+
+        async def slowly() -> float:
+            reader, writer = await _raw_get(gateway, token)
+            await reader.readuntil(b"\r\n\r\n")
+            began, read = time.monotonic(), 0
+            while read < LONG:
+                chunk = await reader.read(128 * 1024)
+                assert chunk, f"it broke off after {read} bytes"
+                read += len(chunk)
+                if time.monotonic() - began < 2.5:
+                    await asyncio.sleep(0.08)
+            writer.close()
+            return time.monotonic() - began
+
+        took = await asyncio.gather(*(slowly() for _ in range(6)))
+        assert min(took) > 1.5, "longer than the service may take"
+        services.recordings.answer = None
+        assert (await gateway.get(CONVERSATIONS, token)).status == 200
+
+
+async def test_what_a_slow_client_takes_shows_while_the_kernel_still_holds_more_of_it(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    """Else who reads a few KB a second is taken for one who reads nothing, until a third of some MB is gone."""
+    services.recordings.answer = _long_enough
+    reader, writer = await _raw_get(gateway, token, holds=128 * 1024)
+    await reader.read(1)
+    connections = gateway.app[EDGE].connections
+    await until(lambda: any(each.unread_bytes() for each in connections._all))
+    (connection,) = (each for each in connections._all if each.unread_bytes())
+    before = -1
+    while before != connection.unread_bytes():  # until nothing flows any more
+        before = connection.unread_bytes()
+        await asyncio.sleep(0.3)
+    assert isinstance(connection, EdgeProtocol)
+    wire = connection._wire
+    assert wire is not None
+    waiting = wire.get_write_buffer_size()
+    taken = 0
+    while taken < 768 * 1024:
+        taken += len(await reader.read(64 * 1024))
+    await until(lambda: connection.unread_bytes() != before)
+    assert wire.get_write_buffer_size() == waiting, "the kernel took no more yet"
+    writer.transport.abort()
+
+
+async def test_clients_that_reset_while_they_are_answered_are_no_failure_of_the_service(
+    run_gateway: RunGateway, services: Services, token: str
+) -> None:
+    let_go = asyncio.Event()
+
+    async def waits(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x" * 1000)
+        await let_go.wait()
+        await response.write(b"x" * LONG)
+        return response
+
+    services.recordings.answer = waits
+    async with run_gateway() as gateway:
+        for _ in range(10):
+            reader, writer = await _raw_get(gateway, token)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.abort()
+        let_go.set()
+        services.recordings.answer = None
+        for _ in range(5):
+            assert (await gateway.get(CONVERSATIONS, token)).status == 200
+
+
+@pytest.mark.parametrize("failing", ["prepare", "write", "write_eof"])
+async def test_a_client_that_is_gone_at_any_step_of_its_answer_opens_no_circuit(
+    services: Services, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same by each step: aiohttp says it by an error that its client says of a server, too."""
+
+    async def gone(*_: object, **__: object) -> None:
+        raise ClientConnectionResetError
+
+    monkeypatch.setattr(web, "StreamResponse", type("Gone", (web.StreamResponse,), {failing: gone}))
+    services.recordings.answer = None
+    async with make_session() as session:
+        service = Service(ServiceName.RECORDINGS, services.recordings.url, session)
+
+        async def streamed(answer: Answer) -> int:
+            await proxy._pass_on(request, answer)
+            return 200
+
+        for _ in range(6):
+            request = make_mocked_request("GET", "/x")
+            monkeypatch.setattr(proxy, "_AT_ONCE", -1)
+            with pytest.raises(ConnectionResetError):
+                await service.ask("GET", "/x", CIMultiDict(), streamed)
+        assert not service._breaker.is_open
+
+
+@pytest.mark.parametrize(("headers", "opens"), [({}, True), ({WELL_HEADER: "1"}, False)])
+async def test_a_services_own_503_opens_the_circuit_unless_it_is_of_the_request(
+    services: Services, *, headers: dict[str, str], opens: bool
+) -> None:
+    services.recordings.answer = says(503, {"error": "Service unavailable"}, headers)
+    async with make_session() as session:
+        service = Service(ServiceName.RECORDINGS, services.recordings.url, session)
+        assert [await _outcome(service) for _ in range(5)] == [503] * 5
+        assert service._breaker.is_open is opens
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 429, 500, 501])
+async def test_an_answer_that_a_client_can_provoke_opens_no_circuit(services: Services, status: int) -> None:
+    services.recordings.answer = says(status, {"error": "x"})
+    async with make_session() as session:
+        service = Service(ServiceName.RECORDINGS, services.recordings.url, session)
+        assert [await _outcome(service) for _ in range(20)] == [status] * 20
+
+
+async def test_what_a_service_says_of_itself_stays_inside(gateway: Gateway, services: Services, token: str) -> None:
+    services.recordings.answer = says(503, {"error": "Service unavailable"}, {WELL_HEADER: "1", "Retry-After": "1"})
+    assert WELL_HEADER not in (await gateway.get(CONVERSATIONS, token)).headers
 
 
 async def test_a_403_never_reaches_the_service(

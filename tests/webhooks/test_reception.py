@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gzip
 import json
 import time
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import brotli  # type: ignore[import-untyped]
 import pytest
 from webhooks_factories import CONVERSATIONAL_AI, T0, VOICE, Service, Signer, body_of, event, until
 
@@ -282,3 +285,68 @@ async def test_a_call_shows_in_its_conversation_within_a_second(service: Service
     assert document is not None
     assert document["duration_ms"] == 60_500
     assert (document["direction"], document["from"], document["to"]) == ("inbound", "+2", "+1")
+
+
+CODED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZIP": lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:]),
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "identity": bytes,
+    "gzip, br": lambda body: brotli.compress(gzip.compress(body)),
+}
+
+
+async def coded(service: Service, coding: str, body: bytes, *, signer: Signer | None = None) -> tuple[int, Any]:
+    """Send a body as it is, under a content coding; signed as it is sent."""
+    signed = (signer or service.signer).headers(body)
+    response = await service.post(body, headers={**signed, "Content-Encoding": coding})
+    return response.status, await response.json()
+
+
+@pytest.mark.parametrize("coding", CODED)
+async def test_a_coded_body_is_verified_as_it_was_sent_and_stored_decoded(service: Service, coding: str) -> None:
+    body = body_of(event("call.initiated", id="e1", connection_id="1001", call_session_id="s1"))
+    assert await coded(service, coding, CODED[coding](body)) == (200, {"status": "accepted"})
+    assert await service.status(body) == "duplicate"
+    document = await service.database["events"].find_one({})
+    assert document is not None
+    assert document["body"] == body
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "nothing-known", "gzip, gzip"])
+async def test_a_body_that_is_not_of_its_coding_is_a_401_unsigned_and_kept_with_the_reason_when_it_is_signed(
+    service: Service, coding: str
+) -> None:
+    body = body_of(event("call.initiated", connection_id="1001", call_session_id="s1"))
+    refused = {"error": "Invalid webhook signature"}
+    assert await coded(service, coding, body, signer=Signer()) == (401, refused)
+    response = await service.post(body, headers={"Content-Encoding": coding})
+    assert (response.status, await response.json()) == (401, refused)
+    assert await service.database["quarantine"].count_documents({}) == 0
+    status, answer = await coded(service, coding, body)
+    assert status == 400
+    (held,) = await service.database["quarantine"].find({}).to_list()
+    assert held["body"] == body
+    assert held["reason"] in answer["error"]
+    assert "coding" in held["reason"] or coding.partition(",")[0] in held["reason"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+async def test_a_coded_body_may_have_no_more_bytes_than_another(service: Service, coding: str) -> None:
+    assert await coded(service, coding, CODED[coding](b" " * (1024 * 1024 + 1))) == (
+        413,
+        {"error": "Request body is too large"},
+    )
+
+
+async def test_what_is_coded_is_given_only_to_a_tenant_whose_key_signed_it(
+    service: Service, tenants: TenantStore
+) -> None:
+    own = Signer()
+    keyed = Tenant("keyed", "K", telnyx_public_keys=(own.public_key,), claims=(Claim(ClaimKind.CONNECTION, "7007"),))
+    await tenants.create(keyed)
+    body = gzip.compress(body_of(event("call.initiated", connection_id="7007", call_session_id="s7")))
+    assert (await coded(service, "gzip", body))[0] == 401, "the system's key does not count for it"
+    assert await coded(service, "gzip", body, signer=own) == (200, {"status": "accepted"})

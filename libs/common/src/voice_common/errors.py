@@ -86,6 +86,18 @@ class Unavailable(VoiceError):
         super().__init__(message, headers={"Retry-After": str(retry_after)})
 
 
+WELL_HEADER = "X-Voice-Well"
+"""On a 503 that is of one request and not of the service: the gateway's circuit breaker does not count it."""
+
+
+class Overasked(Unavailable):
+    """This request, or those like it, ask for too much; the service is well."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+        self.headers[WELL_HEADER] = "1"
+
+
 class GatewayTimeout(VoiceError):
     """A service took too long."""
 

@@ -109,8 +109,11 @@ def strict(metrics_port: int) -> Middleware:
         if not is_clean(target):
             return _closing(400, "Malformed request target")
         headers = request.headers
-        if hdrs.TRAILER in headers or (hdrs.TRANSFER_ENCODING in headers and request.version < (1, 1)):
+        coding = headers.get(hdrs.TRANSFER_ENCODING)
+        if hdrs.TRAILER in headers or (coding is not None and request.version < (1, 1)):
             return _closing(400, "Malformed request")
+        if coding is not None and coding.strip().lower() != "chunked":  # RFC 9112 §6.1; aiohttp passes over the rest
+            return _closing(501, "The transfer coding is not known")
         internal = is_internal(request, metrics_port)
         if internal != (path in _OPS) and (internal or path == "/metrics"):
             raise NotFound

@@ -6,6 +6,7 @@ each) is nothing that a gateway wants, and costs as much as the rest of a forwar
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 import aiohttp
@@ -29,16 +30,21 @@ class NoHttpError(aiohttp.ClientError):
 
 
 class Answer:
-    """An answer whose head is there; its body is read from `content`. Leaving its context ends the exchange."""
+    """An answer whose head is there. Leaving its context ends the exchange.
 
-    __slots__ = ("_connection", "content", "headers", "status")
+    `watch` is told ``True`` as each wait for the service begins and ``False`` as it ends: what whoever reads does in
+    between is not the service's time.
+    """
+
+    __slots__ = ("_connection", "_content", "headers", "status", "watch")
 
     def __init__(
         self, status: int, headers: CIMultiDictProxy[str], content: StreamReader, connection: Connection
     ) -> None:
         self.status = status
         self.headers = headers
-        self.content = content
+        self.watch: Callable[[bool], None] = _nobody
+        self._content = content
         self._connection = connection
 
     @property
@@ -54,13 +60,27 @@ class Answer:
 
     async def read(self) -> bytes:
         """Give the whole body."""
-        return await self.content.read()
+        return await self._content.read()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes, at the pace of whoever takes it."""
+        while True:
+            self.watch(True)  # noqa: FBT003 - a callback with one argument
+            chunk = await self._content.readany()
+            self.watch(False)  # noqa: FBT003 - as above
+            if not chunk:
+                return
+            yield chunk
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._connection.release()  # the pool closes one whose answer was not read to its end
+
+
+def _nobody(waiting: bool) -> None:  # noqa: FBT001 - a callback's one argument
+    """Tell nobody."""
 
 
 class Exchanges:

@@ -65,7 +65,8 @@ def _is_sent(name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_given(name: str) -> bool:
-    return name.lower() not in _NOT_GIVEN
+    lower = name.lower()
+    return lower not in _NOT_GIVEN and not lower.startswith(_OWN_PREFIXES)
 
 
 def _without(pairs: Pairs, names: set[str]) -> list[tuple[str, str]]:

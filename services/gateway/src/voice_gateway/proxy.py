@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import orjson
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
@@ -105,10 +107,10 @@ async def _pass_on(request: web.BaseRequest, answer: Answer) -> web.StreamRespon
     response = web.StreamResponse(status=answer.status, headers=headers)
     response.content_length = length
     try:
-        await response.prepare(request)
-        async for chunk in answer.content.iter_any():
-            await _write(response, chunk)
-        await response.write_eof()
+        await _taken(response.prepare(request))
+        async for chunk in answer.chunks():
+            await _taken(response.write(chunk))
+        await _taken(response.write_eof())
     except ClientLeftError:
         raise
     except BaseException:
@@ -119,10 +121,11 @@ async def _pass_on(request: web.BaseRequest, answer: Answer) -> web.StreamRespon
     return response
 
 
-async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+async def _taken(written: Awaitable[object]) -> None:
+    """Wait until the client has taken what was written; raise `ClientLeftError` where nobody is there."""
     try:
-        await response.write(chunk)
-    except ConnectionError as error:
+        await written
+    except ConnectionError as error:  # aiohttp's is one of its client's errors, too: it is not the service's
         raise ClientLeftError from error
 
 
@@ -157,7 +160,7 @@ def _is_object(body: bytes) -> bool:
 
 async def _whole(answer: Answer, limit: int = _LARGEST_WHOLE) -> bytes:
     body = bytearray()
-    async for chunk in answer.content.iter_any():
+    async for chunk in answer.chunks():
         body += chunk
         if len(body) > limit:
             raise BadGateway

@@ -11,7 +11,7 @@ import aiohttp
 import structlog
 from multidict import CIMultiDict
 
-from voice_common.errors import BadGateway, GatewayTimeout, Unavailable, VoiceError
+from voice_common.errors import WELL_HEADER, BadGateway, GatewayTimeout, Unavailable, VoiceError
 from voice_gateway.areas import ServiceName
 from voice_gateway.breaker import Breaker
 from voice_gateway.deadlines import Deadlines
@@ -24,6 +24,7 @@ _SAFE = frozenset({"GET", "HEAD"})
 _RETRY_PAUSE = 0.1
 _RESTART_SECONDS = 3.0
 """For how long of an outage GETs wait for a service that refuses connections: a restart takes that long."""
+_UNAVAILABLE = 503
 _TICKS = 50
 _LONGEST_TICK = 0.1
 """A time-out is noticed within a fiftieth of the patience with a first byte, at most so many seconds late."""
@@ -33,7 +34,10 @@ _POOL_KEEPS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a service may take, in seconds: to connect, to begin its answer, and to end it."""
+    """How long a service may take, in seconds: to connect, to begin its answer, and to end it.
+
+    The time in which a client takes the answer is not the service's.
+    """
 
     connect: float = 1.0
     first_byte: float = 10.0
@@ -50,6 +54,29 @@ def make_session() -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=None),
         read_bufsize=256 * 1024,
     )
+
+
+class _Spent:
+    """The time that a service takes for one answer, without that which whoever reads it takes."""
+
+    __slots__ = ("_deadlines", "_left", "_since", "_timeout")
+
+    def __init__(self, deadlines: Deadlines, timeout: asyncio.Timeout, due: float) -> None:
+        self._deadlines = deadlines
+        self._timeout = timeout
+        self._since = asyncio.get_running_loop().time()
+        self._left = due - self._since
+        deadlines.set(timeout, due)
+
+    def watch(self, waiting: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        """Let time count while somebody waits for the service, and no longer."""
+        now = asyncio.get_running_loop().time()
+        if waiting:
+            self._since = now
+            self._deadlines.set(self._timeout, now + self._left)
+        else:
+            self._left -= now - self._since
+            self._deadlines.forget(self._timeout)
 
 
 class Service:
@@ -100,8 +127,12 @@ class Service:
                     async with timeout:
                         self._deadlines.set(timeout, began + self._patience.first_byte)
                         answer = await self._begin(method, target, headers, body)
-                        call.succeeded()
-                        self._deadlines.set(timeout, began + self._patience.total)
+                        if answer.status == _UNAVAILABLE and WELL_HEADER not in answer.headers:
+                            call.failed()
+                        else:
+                            call.succeeded()
+                        spent = _Spent(self._deadlines, timeout, began + self._patience.total)
+                        answer.watch = spent.watch
                         with answer:
                             return await read(answer)
                 except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:

@@ -91,6 +91,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
             quarantine,
             KeyRing(settings.telnyx_public_keys, VerificationBudget(), verifying.check),
             levels=settings.webhook_levels,
+            largest=settings.webhook_bytes,
         )
         serving, background = Background(app[HEALTH]), Background()
         intake.start(serving)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from voice_common.errors import ContentTooLarge, VoiceError
+from voice_common.errors import BadRequest, ContentTooLarge, VoiceError
 from voice_common.telemetry.tally import TALLY
 from voice_common.web.callers import IDENTITY_VERIFIER, caller_by
 from voice_common.web.render import json_response
+from voice_webhooks.content_coding import codings_of
 from voice_webhooks.reception import InvalidWebhookSignature, Reception, Result
 from voice_webhooks.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER
 from voice_webhooks.telemetry import result_counter
@@ -34,8 +35,12 @@ async def take(request: web.BaseRequest, app: web.Application) -> Result:
     await caller_by(app[VERIFYING].check, request, app[IDENTITY_VERIFIER], "webhooks")
     try:
         body = await read_body(request, app[LARGEST_BODY])
+        headers = request.headers
         result = await app[RECEPTION].receive(
-            body, request.headers.get(SIGNATURE_HEADER), request.headers.get(TIMESTAMP_HEADER)
+            body,
+            headers.get(SIGNATURE_HEADER),
+            headers.get(TIMESTAMP_HEADER),
+            codings_of(headers.getall(hdrs.CONTENT_ENCODING, ())),
         )
     except VoiceError as error:
         refused = "invalid_signature" if isinstance(error, InvalidWebhookSignature) else str(error.status)
@@ -46,12 +51,18 @@ async def take(request: web.BaseRequest, app: web.Application) -> Result:
 
 
 async def read_body(request: web.BaseRequest, largest: int) -> bytes:
-    """Read a body of at most `largest` bytes, counted as they arrive; raise `ContentTooLarge`."""
+    """Read a body of at most `largest` bytes as it was sent, counted as it arrives.
+
+    Raises `ContentTooLarge`, and `BadRequest` where it breaks off.
+    """
     if (request.content_length or 0) > largest:
         raise ContentTooLarge
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > largest:
-            raise ContentTooLarge
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > largest:
+                raise ContentTooLarge
+    except web.RequestPayloadError as error:
+        raise BadRequest("Malformed request body") from error
     return bytes(body)

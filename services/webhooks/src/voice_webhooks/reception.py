@@ -13,6 +13,7 @@ from voice_common.errors import BadRequest, Unauthorized, Unavailable
 from voice_common.store.envelope import Envelope, UnreadableEventError, read_envelope
 from voice_common.store.tenants import Directory
 from voice_common.telemetry.tally import TALLY
+from voice_webhooks.content_coding import UnreadableCodingError, decoded
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import ANSWER_SECONDS, Intake, Stored, event_of
 from voice_webhooks.key_ring import KeyRing
@@ -59,6 +60,7 @@ class Reception:
         keys: KeyRing,
         *,
         levels: int,
+        largest: int,
     ) -> None:
         self._directory = directory
         self._ties = ties
@@ -66,12 +68,16 @@ class Reception:
         self._quarantine = quarantine
         self._keys = keys
         self._levels = levels
+        self._largest = largest
 
-    async def receive(self, body: bytes, signature: str | None, timestamp: str | None) -> Result:
-        """Take one webhook in.
+    async def receive(
+        self, body: bytes, signature: str | None, timestamp: str | None, codings: tuple[str, ...] = ()
+    ) -> Result:
+        """Take one webhook in; `codings` are what its body is coded by, as it was sent and signed.
 
-        Raises `InvalidWebhookSignature`, `BadRequest` for a signed body that can't be read (it is kept), and
-        `Unavailable` where it is not certain that the event is durable.
+        Raises `InvalidWebhookSignature`, `BadRequest` for a signed body that can't be read (it is kept),
+        `ContentTooLarge` for a coded one that has too many bytes, and `Unavailable` where it is not certain that the
+        event is durable.
         """
         now = time.time()
         try:
@@ -79,12 +85,14 @@ class Reception:
         except InvalidSignatureError as error:
             raise InvalidWebhookSignature from error
         received_at = int(now * 1000)
+        if codings:
+            body = await self._decoded(signed, body, codings, received_at)
         try:
             envelope = read_envelope(body, received_at=received_at, deepest=self._levels)
         except UnreadableEventError as error:
             async with _in_time():
                 await self._keep_unreadable(signed, body, str(error), received_at)
-            raise BadRequest(f"The webhook was kept but can't be used: {error}") from error
+            raise _kept(error) from error
         directory = self._directory.at_hand()
         decision = None if directory is None else await self._of_claimant(signed, envelope, directory)
         if decision is not None and decision.tenant is not None:
@@ -129,13 +137,31 @@ class Reception:
         key = await self._keys.verifier_of(tenant, signed)
         return _NOBODY if key is None else _Decision(key, tenant.id)
 
+    async def _decoded(self, signed: bytes, body: bytes, codings: tuple[str, ...], received_at: int) -> bytes:
+        """Decode a body that some known key signed as it was sent; nobody else's is decoded at all."""
+        async with _in_time():
+            key = await self._verifier(signed)
+            try:
+                return decoded(body, codings, largest=self._largest)
+            except UnreadableCodingError as error:
+                await self._quarantine.keep(body, key, None, str(error), received_at=received_at)
+                raise _kept(error) from error
+
     async def _keep_unreadable(self, signed: bytes, body: bytes, reason: str, received_at: int) -> None:
+        await self._quarantine.keep(body, await self._verifier(signed), None, reason, received_at=received_at)
+
+    async def _verifier(self, signed: bytes) -> str:
+        """Give the known key that verifies, whosever it is; raise `InvalidWebhookSignature`."""
         key = await self._keys.any_verifier(await self._directory.current(), signed)
         if key is None:
             key = await self._keys.any_verifier(await self._directory.fresh(), signed)
         if key is None:
             raise InvalidWebhookSignature
-        await self._quarantine.keep(body, key, None, reason, received_at=received_at)
+        return key
+
+
+def _kept(error: Exception) -> BadRequest:
+    return BadRequest(f"The webhook was kept but can't be used: {error}")
 
 
 @asynccontextmanager

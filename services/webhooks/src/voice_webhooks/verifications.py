@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from voice_common.errors import Unavailable
+from voice_common.errors import Overasked
 
 _A_SECOND = 2000.0
 
@@ -24,12 +24,12 @@ class VerificationBudget:
         self._as_of = clock()
 
     def spend_on(self, keys: Iterable[str]) -> Iterator[str]:
-        """Give `keys` one by one, each for one verification; raise `Unavailable` where the budget is spent."""
+        """Give `keys` one by one, each for one verification; raise `Overasked` where the budget is spent."""
         for key in keys:
             now = self._clock()
             self._left = min(self._a_second, self._left + (now - self._as_of) * self._a_second)
             self._as_of = now
             if self._left < 1:
-                raise Unavailable("Too many webhooks of unknown tenants")
+                raise Overasked("Too many webhooks of unknown tenants")
             self._left -= 1
             yield key

@@ -17,7 +17,14 @@ class FrontRunner(web.AppRunner):
     """Runs an application behind a front; `drain_seconds` is what requests under way get when it stops."""
 
     def __init__(self, app: web.Application, front: Front, *, drain_seconds: float) -> None:
-        super().__init__(app, shutdown_timeout=drain_seconds, keepalive_timeout=_KEEP_ALIVE_SECONDS, access_log=None)
+        # Bodies as they were sent: what aiohttp decodes on its own, and can't, ends in a 500 before any handler.
+        super().__init__(
+            app,
+            shutdown_timeout=drain_seconds,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            auto_decompress=False,
+            access_log=None,
+        )
         self._front = front
 
     async def _make_server(self) -> web.Server:

@@ -33,7 +33,7 @@ class ReadyResponse(web.StreamResponse):
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         length = "" if status in _BODILESS else f"{hdrs.CONTENT_LENGTH}: {len(body)}\r\n"
         own = f"{length}{hdrs.DATE}: {rfc822_formatted_time()}\r\n{hdrs.SERVER}: voice\r\n\r\n"
-        self._bytes = f"{_STATUS_LINES[status]}{lines}{own}".encode() + body
+        self._bytes = f"{_STATUS_LINES[status]}{lines}{own}".encode(errors="surrogateescape") + body
 
     @classmethod
     def of(cls, response: web.Response) -> web.StreamResponse:
