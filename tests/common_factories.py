@@ -60,7 +60,8 @@ def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 roles = st.sampled_from(["user", "assistant"])
 told = st.lists(st.builds(Line, roles, texts, times, st.none() | st.integers(-10_000, 10_000)), max_size=3).map(tuple)
-legs = st.builds(Leg, maybe(st.none()), maybe(texts), maybe(texts), maybe(texts), st.booleans(), st.booleans())
+flags = st.booleans()
+legs = st.builds(Leg, maybe(st.none()), maybe(texts), maybe(texts), maybe(texts), flags, flags, flags, maybe(st.none()))
 outcomes = st.builds(Outcome, st.booleans(), st.none() | texts, times_or_none)
 tools = st.builds(ToolCall, stamped(st.none()), maybe(texts), maybe(texts), maybe(outcomes))
 recordings = stamped(
@@ -84,4 +85,5 @@ states = st.builds(
     tools=st.dictionaries(names, tools),
     lines=st.dictionaries(st.tuples(st.sampled_from(list(Source)), names), st.builds(Lines, times, told)),
     gather=st.none() | st.builds(History, times, names, told),
+    session_ended_at=times_or_none,
 )

@@ -24,15 +24,19 @@ from voice_common.store.state import (
 )
 
 
-def leg(key: str, at: int = T0, *, opened: bool = False, hung_up: bool = False, link: str | None = None,
-        who: tuple[str, str, str] | None = None, event: str = "e") -> CallState:  # fmt: skip
+def leg(key: str, at: int = T0, *, opened: bool = False, hung_up: bool = False, answered: bool = False,
+        link: str | None = None, who: tuple[str, str, str] | None = None, event: str = "e") -> CallState:  # fmt: skip
     """One event of a leg; `who` is its direction, caller and callee."""
     direction, caller, callee = [Stamped(at, event, value) for value in who] if who else (None, None, None)
     return CallState(
         started_at=at,
         newest_at=at,
         links=frozenset() if link is None else frozenset({(key, link)}),
-        legs={key: Leg(Stamped(at, event, None), direction, caller, callee, opened, hung_up)},
+        legs={
+            key: Leg(
+                Stamped(at, event, None), direction, caller, callee, opened, hung_up, answered, Stamped(at, event, None)
+            )
+        },
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from webhooks_factories import T0, body_of, event
 
 from voice_common.store.envelope import read_envelope
-from voice_common.store.facts import Facts, facts_of, messages_of, recording_of, tool_calls_of
+from voice_common.store.facts import Facts, Phase, facts_of, messages_of, recording_of, tool_calls_of
 from voice_common.store.state import CallState
 from voice_common.times import render_ms
 from voice_webhooks.contribution import contribution_of
@@ -222,3 +222,81 @@ def test_a_recording_without_urls_is_not_available() -> None:
 def test_every_other_type_contributes_its_time_and_ids(kind: str) -> None:
     state = state_of(event(kind, T0, call_leg_id="l1", conversation_id="v1"))
     assert (state.started_at, state.newest_at, state.ids) == (T0, T0, frozenset({"leg:l1", "conversation:v1"}))
+
+
+def test_an_answer_that_is_stamped_after_the_hangup_gives_no_negative_duration() -> None:
+    found = facts(event("call.initiated", T0), event("call.hangup", T0 + 1000), event("call.answered", T0 + 2000))
+    assert (found.answered_at, found.ended_at, found.duration_ms) == (T0 + 2000, T0 + 2000, 0)
+
+
+def test_a_sessions_end_just_after_the_hangup_gives_no_negative_duration() -> None:
+    found = facts(event("call.initiated", T0), event("call.hangup", T0 + 1000), event("ai.assistant.ended", T0 + 1500))
+    assert (found.ended_at, found.duration_ms) == (T0 + 1500, 0)
+
+
+def test_a_tool_call_never_took_less_than_no_time() -> None:
+    told = event("ai.assistant.tool_call", T0, tool_call_id="t", status="succeeded", duration_ms=-10)
+    [(_, tool)] = tool_calls_of(state_of(told))
+    assert tool.outcome is not None
+    assert tool.outcome.value.duration_ms == 0
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_earliest_of_legs_with_one_start_time_is_the_one_whose_own_events_came_first(*, backwards: bool) -> None:
+    start = render_ms(T0)
+    inbound = event("call.initiated", T0 + 10, call_leg_id="z", start_time=start, direction="incoming")
+    transfer = event("call.initiated", T0 + 900, call_leg_id="a", start_time=start, direction="outgoing")
+    for first, second in (("00", "ff"), ("ff", "00")):
+        inbound["data"]["id"], transfer["data"]["id"] = first, second
+        came = [transfer, inbound] if backwards else [inbound, transfer]
+        assert facts(*came).direction == "inbound"
+
+
+@pytest.mark.parametrize("kind", ["ai.assistant.ended", "call.conversation.ended"])
+def test_a_conversation_without_a_phone_leg_ends_with_its_latest_session(kind: str) -> None:
+    spoken = event("ai.assistant.transcript", T0, role="user", text="Hello")
+    found = facts(spoken, event(kind, T0 + 4000), event(kind, T0 + 9000))
+    assert (found.phase, found.ended_at, found.duration_ms) == (Phase.COMPLETED, T0 + 9000, 9000)
+
+
+@pytest.mark.parametrize("kind", ["call.initiated", "call.answered", "call.hangup"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_leg_takes_the_calls_end_from_the_session_whenever_it_comes(kind: str, *, backwards: bool) -> None:
+    came = [event("ai.assistant.ended", T0 + 4000), event(kind, T0 + 5000)]
+    found = facts(*(reversed(came) if backwards else came))
+    assert found.ended_at == (T0 + 5000 if kind == "call.hangup" else None)
+
+
+def test_a_lost_hangup_of_a_leg_that_only_rang_leaves_a_finished_call_completed() -> None:
+    answered, rang = {"call_leg_id": "l1"}, {"call_leg_id": "l2"}
+    opened = [event("call.initiated", T0, **answered), event("call.answered", T0 + 1000, **answered)]
+    found = facts(*opened, event("call.initiated", T0 + 2000, **rang), event("call.hangup", T0 + 9000, **answered))
+    assert (found.phase, found.duration_ms) == (Phase.COMPLETED, 8000)
+
+
+def test_a_call_goes_on_while_one_answered_leg_has_no_hangup() -> None:
+    one, other = {"call_leg_id": "l1"}, {"call_leg_id": "l2"}
+    answered = [event("call.answered", T0, **one), event("call.answered", T0 + 1000, **other)]
+    assert facts(*answered, event("call.hangup", T0 + 9000, **one)).ended_at is None
+
+
+def test_a_hangup_alone_is_a_failed_call() -> None:
+    found = facts(event("call.hangup", T0, end_time=render_ms(T0 - 1000)))
+    assert (found.phase, found.ended_at, found.duration_ms) == (Phase.FAILED, T0 - 1000, None)
+
+
+def test_a_second_initiated_of_an_answered_leg_changes_no_end() -> None:
+    came = [event("call.initiated", T0), event("call.answered", T0 + 1), event("call.hangup", T0 + 9)]
+    again = event("call.initiated", T0 + 5)
+    assert facts(*came, again).ended_at == facts(again, *came).ended_at == T0 + 9
+
+
+def test_a_caller_that_is_a_sip_uri_with_parameters_is_shown_as_sent() -> None:
+    uri = "sip:bob@example.com:5060;transport=tcp;user=phone"
+    assert facts(event("call.initiated", T0, **{"from": uri})).caller == uri
+
+
+def test_a_small_t_and_z_and_second_60_are_read_as_times() -> None:
+    ended = event("call.hangup", T0, end_time="2025-01-15t10:00:60z")
+    assert facts(ended).ended_at == facts(event("call.hangup", T0, end_time="2025-01-15T10:00:59.999Z")).ended_at
+    assert facts(ended).ended_at != T0

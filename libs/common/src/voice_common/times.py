@@ -22,6 +22,10 @@ _DATE_TIME = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d+))?)?([Zz]|[+\- ]\d{2}:\d{2})?",
     re.ASCII,
 )
+# What nearly every event has; the interpreter's own reader does these, and only these, ten times as fast.
+_PLAIN = re.compile(
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
 
 
 def now_ms() -> int:
@@ -47,21 +51,20 @@ def render_optional_ms(ms: int | None) -> str | None:
 
 
 def read_event_time(value: object) -> int | None:
-    """Read a time as providers send it (ISO 8601, any precision, UTC where no offset is given).
+    """Read a time as providers send it: as bounds are read, and also with a space for the ``T`` or around it.
 
-    Gives milliseconds, or ``None`` for what is no time or lies outside the years 1970 to 9998.
+    Gives milliseconds (UTC where no offset is given; a date is its midnight), or ``None`` for what is no time or
+    lies outside the years 1970 to 9998.
     """
-    if not isinstance(value, str) or not value or len(value) > _LONGEST:
+    if not isinstance(value, str) or len(value) > _LONGEST:
         return None
+    text = value.strip()
+    if text[10:11] == " ":
+        text = f"{text[:10]}T{text[11:]}"
     try:
-        moment = datetime.fromisoformat(value.strip())
+        ms = _read(text)[0]
     except ValueError:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        return None
-    ms = to_ms(moment)
     return ms if ms >= 0 else None
 
 
@@ -93,15 +96,27 @@ def parse_range(start_date: str | None, end_date: str | None) -> TimeRange:
 def _parse_bound(name: str, text: str) -> tuple[int, bool]:
     """Give the instant of one bound in milliseconds, and whether it was a whole day."""
     try:
-        if matched := _DATE.fullmatch(text):
-            year, month, day = (int(part) for part in matched.groups())
-            _check_year(year)
-            return to_ms(datetime.combine(date(year, month, day), datetime.min.time(), UTC)), True
-        if matched := _DATE_TIME.fullmatch(text):
-            return _instant(*matched.groups()), False
+        return _read(text)
     except ValueError:
-        pass
-    raise BadRequest(f"{name} must be a date (YYYY-MM-DD) or an RFC 3339 date-time of the years 1970 to 9998")
+        raise BadRequest(
+            f"{name} must be a date (YYYY-MM-DD) or an RFC 3339 date-time of the years 1970 to 9998"
+        ) from None
+
+
+def _read(text: str) -> tuple[int, bool]:
+    """Read a time of RFC 3339: milliseconds, and whether it is a whole day; raises `ValueError` for all else."""
+    if _PLAIN.fullmatch(text):
+        moment = datetime.fromisoformat(text)
+        _check_year(moment.year)
+        return to_ms(moment), False
+    if matched := _DATE_TIME.fullmatch(text):
+        return _instant(*matched.groups()), False
+    if matched := _DATE.fullmatch(text):
+        year, month, day = (int(part) for part in matched.groups())
+        _check_year(year)
+        return to_ms(datetime.combine(date(year, month, day), datetime.min.time(), UTC)), True
+    message = "neither a date nor a date-time"
+    raise ValueError(message)
 
 
 def _check_year(year: int) -> None:
@@ -122,9 +137,9 @@ def _instant(  # noqa: PLR0913, PLR0917 - the groups of one pattern
 ) -> int:
     _check_year(int(year))
     seconds = int(second or 0)
-    leap = seconds == 60  # noqa: PLR2004 - RFC 3339 §5.7 allows a leap second; it counts as the next one
+    leap = seconds == 60  # noqa: PLR2004 - RFC 3339 §5.7 allows a leap second; it is the last millisecond of its minute
     moment = datetime(int(year), int(month), int(day), int(hour), int(minute), 59 if leap else seconds, tzinfo=UTC)
-    ms = to_ms(moment) + (1000 if leap else int(((fraction or "") + "000")[:3]))
+    ms = to_ms(moment) + (999 if leap else int(((fraction or "") + "000")[:3]))
     if offset is None or offset in "Zz":
         return ms
     hours, minutes = int(offset[1:3]), int(offset[4:6])

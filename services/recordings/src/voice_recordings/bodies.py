@@ -87,7 +87,7 @@ def recording(found: Recording) -> shapes.RecordingAnswer:
             "urls": list(found.urls),
             "duration_seconds": None
             if found.started_at is None or found.ended_at is None
-            else whole_seconds(found.ended_at - found.started_at),
+            else whole_seconds(max(0, found.ended_at - found.started_at)),
             "available": True,
             "started_at": render_optional_ms(found.started_at),
             "ended_at": render_optional_ms(found.ended_at),

@@ -74,9 +74,11 @@ def facts_of(state: CallState, knows: Knows) -> Facts:
         message = "a state without an event has no facts"
         raise ValueError(message)
     legs = legs_of(state)
-    hangup = state.hangup if state.hangup and all(leg.hung_up for leg in legs if leg.opened) else None
     answered_at = state.answered_at if state.answered_at is not None else state.evidence_at
-    ended_at = None if hangup is None else hangup.value.ended_at
+    ended_at = _end_of_call(state, legs)
+    if ended_at is not None and answered_at is not None:
+        # Two hosts, two clocks: an answer can be stamped after the hangup.
+        ended_at = max(ended_at, answered_at)
     closed = Phase.FAILED if answered_at is None else Phase.COMPLETED
     first = min((leg for leg in legs if leg.first), key=_beginning, default=Leg())
     outcomes = [tool.outcome.value.succeeded for tool in state.tools.values() if tool.outcome]
@@ -189,12 +191,25 @@ def _sentiment_of(state: CallState, heard: list[tuple[int, str, int, Line]], kno
     return "negative" if total <= -bound else "neutral"
 
 
+def _end_of_call(state: CallState, legs: list[Leg]) -> int | None:
+    """Give when the call ended: its legs' end; the AI session's where no leg was opened or hung up."""
+    if not any(leg.opened or leg.hung_up for leg in legs):
+        return state.session_ended_at
+    # A leg that only rang holds nothing open once another was answered: its hangup can be lost.
+    deciding = [leg for leg in legs if leg.answered] or [leg for leg in legs if leg.opened]
+    return state.hangup.value.ended_at if state.hangup and all(leg.hung_up for leg in deciding) else None
+
+
 def _end_of(said: Stamped[RecordingFacts]) -> int:
     return said.at if said.value.ended_at is None else said.value.ended_at
 
 
-def _beginning(leg: Leg) -> tuple[int, str]:
-    return (leg.first.at, leg.first.event) if leg.first else (0, "")
+def _beginning(leg: Leg) -> tuple[int, int, str]:
+    """Order legs: all of a call's can carry the same `start_time`, so the events' own times come before their ids."""
+    if leg.first is None:
+        return 0, 0, ""
+    own = leg.occurred or leg.first
+    return leg.first.at, own.at, own.event
 
 
 def _value(said: Stamped[str] | None) -> str | None:

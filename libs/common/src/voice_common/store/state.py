@@ -65,7 +65,10 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What is known of one leg of the call; `first` is the earliest time that one of its events speaks of."""
+    """What is known of one leg of the call.
+
+    `first` is the earliest time that one of its events speaks of, `occurred` the earliest time that one occurred.
+    """
 
     first: Stamped[None] | None = None
     direction: Stamped[str] | None = None
@@ -73,6 +76,8 @@ class Leg:
     callee: Stamped[str] | None = None
     opened: bool = False
     hung_up: bool = False
+    answered: bool = False
+    occurred: Stamped[None] | None = None
 
     def join(self, other: Leg) -> Leg:
         """Join what two sets of events say of this leg."""
@@ -83,6 +88,8 @@ class Leg:
             earliest(self.callee, other.callee),
             self.opened or other.opened,
             self.hung_up or other.hung_up,
+            self.answered or other.answered,
+            earliest(self.occurred, other.occurred),
         )
 
 
@@ -155,6 +162,7 @@ class CallState:
     tools: Mapping[str, ToolCall] = field(default_factory=dict)
     lines: Mapping[tuple[str, str], Lines] = field(default_factory=dict)
     gather: History | None = None
+    session_ended_at: int | None = None
 
     @property
     def size(self) -> int:
@@ -179,6 +187,7 @@ class CallState:
             join_maps(self.tools, other.tools, _join_tools),
             join_maps(self.lines, other.lines, greater),
             _join_histories(self.gather, other.gather),
+            greatest(self.session_ended_at, other.session_ended_at),
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -202,6 +211,8 @@ class CallState:
                     _pack(leg.callee),
                     leg.opened,
                     leg.hung_up,
+                    leg.answered,
+                    _pack(leg.occurred),
                 ]
                 for key, leg in sorted(self.legs.items())
             ],
@@ -214,6 +225,7 @@ class CallState:
             "gather": None
             if self.gather is None
             else [self.gather.at, self.gather.event, [list(line) for line in self.gather.lines]],
+            "session_ended_at": self.session_ended_at,
         }
 
     @staticmethod
@@ -237,8 +249,17 @@ class CallState:
             _unpack(document["hangup"], Hangup),
             _unpack(document["sentiment"]),
             {
-                key: Leg(_unpack(first), _unpack(direction), _unpack(caller), _unpack(callee), opened, hung_up)
-                for key, first, direction, caller, callee, opened, hung_up in document["legs"]
+                key: Leg(
+                    _unpack(first),
+                    _unpack(direction),
+                    _unpack(caller),
+                    _unpack(callee),
+                    opened,
+                    hung_up,
+                    answered,
+                    _unpack(occurred),
+                )
+                for key, first, direction, caller, callee, opened, hung_up, answered, occurred in document["legs"]
             },
             {
                 key: Stamped(at, event, RecordingFacts(started, ended, tuple(urls)))
@@ -253,6 +274,7 @@ class CallState:
                 for source, event, at, lines in document["lines"]
             },
             None if gather is None else History(gather[0], gather[1], tuple(Line(*line) for line in gather[2])),
+            document["session_ended_at"],
         )
 
 

@@ -20,6 +20,7 @@ _EVIDENCE = frozenset(
         "call.conversation.ended",
     }
 )
+_SESSION_ENDS = frozenset({"ai.assistant.ended", "call.conversation.ended"})
 
 
 def contribution_of(envelope: Envelope, key: str) -> CallState | None:
@@ -46,4 +47,5 @@ def contribution_of(envelope: Envelope, key: str) -> CallState | None:
         tools=tools_of(envelope),
         lines=lines_of(envelope),
         gather=gather,
+        session_ended_at=envelope.occurred_at if envelope.type in _SESSION_ENDS else None,
     )

@@ -9,7 +9,8 @@ from voice_common.times import read_event_time
 from voice_webhooks.contribution.values import text_of, word_of
 
 _DIRECTIONS = {"incoming": "inbound", "inbound": "inbound", "outgoing": "outbound", "outbound": "outbound"}
-_OPENING = frozenset({"call.initiated", "call.answered"})
+_ANSWERED = "call.answered"
+_OPENING = frozenset({"call.initiated", _ANSWERED})
 _HANGUP = "call.hangup"
 
 
@@ -42,6 +43,8 @@ def legs_of(envelope: Envelope) -> dict[str, Leg]:
             _said(envelope, callee),
             opened,
             hung_up,
+            envelope.type == _ANSWERED,
+            Stamped(envelope.occurred_at, envelope.event, None),
         )
     }
 

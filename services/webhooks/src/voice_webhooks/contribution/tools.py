@@ -30,7 +30,9 @@ def _tool_call_event(envelope: Envelope) -> dict[str, ToolCall]:
     outcome = (
         None
         if succeeded is None
-        else Outcome(succeeded, json_text_of(payload.get("error")), None if duration is None else round(duration))
+        else Outcome(
+            succeeded, json_text_of(payload.get("error")), None if duration is None else max(0, round(duration))
+        )
     )
     key = read_id(payload.get("tool_call_id")) or envelope.event
     return {key: _tool(envelope, payload.get("name"), payload.get("arguments"), outcome)}
