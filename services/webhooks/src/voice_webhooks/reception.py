@@ -16,7 +16,7 @@ from voice_common.telemetry.tally import TALLY
 from voice_webhooks.content_coding import UnreadableCodingError, decoded
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import ANSWER_SECONDS, Intake, Stored, event_of
-from voice_webhooks.key_ring import KeyRing
+from voice_webhooks.key_ring import KeyRing, Trial
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
 from voice_webhooks.signature import InvalidSignatureError, read_signed
 from voice_webhooks.telemetry import event_counter
@@ -84,30 +84,31 @@ class Reception:
             signed = read_signed(body, signature, timestamp, now=now)
         except InvalidSignatureError as error:
             raise InvalidWebhookSignature from error
+        trial = self._keys.trial(signed)
         received_at = int(now * 1000)
         if codings:
-            body = await self._decoded(signed, body, codings, received_at)
+            body = await self._decoded(trial, body, codings, received_at)
         try:
             envelope = read_envelope(body, received_at=received_at, deepest=self._levels)
         except UnreadableEventError as error:
             async with _in_time():
-                await self._keep_unreadable(signed, body, str(error), received_at)
+                await self._keep_unreadable(trial, body, str(error), received_at)
             raise _kept(error) from error
         directory = self._directory.at_hand()
-        decision = None if directory is None else await self._of_claimant(signed, envelope, directory)
+        decision = None if directory is None else await self._of_claimant(trial, envelope, directory)
         if decision is not None and decision.tenant is not None:
             result = await self._store(decision.tenant, decision.key, envelope, body, received_at)
         else:
             async with _in_time():
-                result = await self._look_up(signed, envelope, body, received_at)
+                result = await self._look_up(trial, envelope, body, received_at)
         TALLY.count(event_counter(envelope.type, result))
         return result
 
-    async def _look_up(self, signed: bytes, envelope: Envelope, body: bytes, received_at: int) -> Result:
+    async def _look_up(self, trial: Trial, envelope: Envelope, body: bytes, received_at: int) -> Result:
         """Find out by the store whose event it is; a copy of the directory alone refuses and quarantines nobody."""
-        decision = await self._decide(signed, envelope, await self._directory.current())
+        decision = await self._decide(trial, envelope, await self._directory.current())
         if decision.tenant is None:
-            decision = await self._decide(signed, envelope, await self._directory.fresh())
+            decision = await self._decide(trial, envelope, await self._directory.fresh())
         if not decision.key:
             raise InvalidWebhookSignature
         if decision.tenant is None:
@@ -119,42 +120,42 @@ class Reception:
         stored = await self._intake.submit(event_of(tenant, envelope, key, body, received_at=received_at))
         return Result.DUPLICATE if stored is Stored.DUPLICATE else Result.ACCEPTED
 
-    async def _decide(self, signed: bytes, envelope: Envelope, directory: Directory) -> _Decision:
-        claimed = await self._of_claimant(signed, envelope, directory)
+    async def _decide(self, trial: Trial, envelope: Envelope, directory: Directory) -> _Decision:
+        claimed = await self._of_claimant(trial, envelope, directory)
         if claimed is not None:
             return claimed
-        key = await self._keys.any_verifier(directory, signed)
+        key = await trial.any_verifier(directory)
         if key is None:
             return _NOBODY
         (tied,) = await self._ties.tenants_of([Named(envelope.session, envelope.ids, key)], directory)
         return _Decision(key, tied)
 
-    async def _of_claimant(self, signed: bytes, envelope: Envelope, directory: Directory) -> _Decision | None:
+    async def _of_claimant(self, trial: Trial, envelope: Envelope, directory: Directory) -> _Decision | None:
         """Decide by claims alone; ``None`` where nobody has claimed any of the event's ids."""
         tenant = claimant(directory, claims_of(envelope))
         if tenant is None:
             return None
-        key = await self._keys.verifier_of(tenant, signed)
+        key = await trial.verifier_of(tenant)
         return _NOBODY if key is None else _Decision(key, tenant.id)
 
-    async def _decoded(self, signed: bytes, body: bytes, codings: tuple[str, ...], received_at: int) -> bytes:
+    async def _decoded(self, trial: Trial, body: bytes, codings: tuple[str, ...], received_at: int) -> bytes:
         """Decode a body that some known key signed as it was sent; nobody else's is decoded at all."""
         async with _in_time():
-            key = await self._verifier(signed)
+            key = await self._verifier(trial)
             try:
                 return decoded(body, codings, largest=self._largest)
             except UnreadableCodingError as error:
                 await self._quarantine.keep(body, key, None, str(error), received_at=received_at)
                 raise _kept(error) from error
 
-    async def _keep_unreadable(self, signed: bytes, body: bytes, reason: str, received_at: int) -> None:
-        await self._quarantine.keep(body, await self._verifier(signed), None, reason, received_at=received_at)
+    async def _keep_unreadable(self, trial: Trial, body: bytes, reason: str, received_at: int) -> None:
+        await self._quarantine.keep(body, await self._verifier(trial), None, reason, received_at=received_at)
 
-    async def _verifier(self, signed: bytes) -> str:
+    async def _verifier(self, trial: Trial) -> str:
         """Give the known key that verifies, whosever it is; raise `InvalidWebhookSignature`."""
-        key = await self._keys.any_verifier(await self._directory.current(), signed)
+        key = await trial.any_verifier(await self._directory.current())
         if key is None:
-            key = await self._keys.any_verifier(await self._directory.fresh(), signed)
+            key = await trial.any_verifier(await self._directory.fresh())
         if key is None:
             raise InvalidWebhookSignature
         return key

@@ -7,7 +7,7 @@ bound, strangers could keep a worker busy with nothing else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from voice_common.errors import Overasked
 
@@ -23,13 +23,11 @@ class VerificationBudget:
         self._left = a_second
         self._as_of = clock()
 
-    def spend_on(self, keys: Iterable[str]) -> Iterator[str]:
-        """Give `keys` one by one, each for one verification; raise `Overasked` where the budget is spent."""
-        for key in keys:
-            now = self._clock()
-            self._left = min(self._a_second, self._left + (now - self._as_of) * self._a_second)
-            self._as_of = now
-            if self._left < 1:
-                raise Overasked("Too many webhooks of unknown tenants")
-            self._left -= 1
-            yield key
+    def spend(self) -> None:
+        """Pay for one verification; raise `Overasked` where the budget is spent."""
+        now = self._clock()
+        self._left = min(self._a_second, self._left + (now - self._as_of) * self._a_second)
+        self._as_of = now
+        if self._left < 1:
+            raise Overasked("Too many webhooks of unknown tenants")
+        self._left -= 1
