@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.addresses import ClientAddresses
+from voice_gateway.addresses import ClientAddresses, network_of
 
 TRUSTED = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"]
 
@@ -43,3 +43,18 @@ def test_a_peer_is_trusted_by_its_network() -> None:
     addresses = ClientAddresses(TRUSTED)
     peers = ["10.1.1.1", "192.0.2.7", "::ffff:10.1.1.1", "192.0.2.8", "::1", "nonsense", None]
     assert [addresses.trusts_peer(peer) for peer in peers] == [True, True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.1", "198.51.100.1"),
+        ("::ffff:198.51.100.1", "198.51.100.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_failures_are_counted_by_ipv4_address_and_by_ipv6_network(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -18,7 +18,8 @@ from gateway_factories import OVERVIEW, Clock, Gateway, RunGateway, make_tenant,
 
 from voice_common.mongo import Database
 from voice_common.store.tenants import AreaName, TenantStore
-from voice_gateway.signing_keys import KeySet
+from voice_gateway.jwts import LEEWAY_SECONDS
+from voice_gateway.signing_keys import KeySet, UnknownKeyError
 from voice_gateway.tokens import TokenStore, digest_of
 from voice_local.servers import free_port
 
@@ -34,13 +35,16 @@ WEAK = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S
 class Issuer:
     """A real JWKS server on loopback."""
 
-    keys: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[Any] = field(default_factory=list)
     asked: int = 0
     down: bool = False
     url: str = ""
+    gate: asyncio.Event | None = None
 
     async def handle(self, _request: web.Request) -> web.Response:
         self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
         if self.down:
             return web.Response(status=500)
         return web.json_response({"keys": self.keys})
@@ -100,7 +104,13 @@ def sign(payload: dict[str, Any], key: Any = RSA, algorithm: str = "RS256", kid:
     return jwt.encode(payload, key, algorithm, headers={} if kid is None else {"kid": kid})
 
 
-@pytest.mark.parametrize(("key", "algorithm", "kid"), [(RSA, "RS256", "rsa"), (EC, "ES256", "ec"), (ED, "EdDSA", "ed")])
+GOOD = [(RSA, name, "rsa") for name in ("RS256", "RS384", "RS512", "PS256")] + [
+    (EC, "ES256", "ec"),
+    (ED, "EdDSA", "ed"),
+]
+
+
+@pytest.mark.parametrize(("key", "algorithm", "kid"), GOOD)
 async def test_a_good_jwt_of_each_algorithm_is_let_in(
     gateway: Gateway, tenant: str, key: Any, algorithm: str, kid: str
 ) -> None:
@@ -155,9 +165,14 @@ def _with_key_inside(payload: dict[str, Any], **header: Any) -> str:
     return jwt.encode(payload, OTHER, "RS256", headers={"jwk": jwk_of(OTHER, "own"), **header})
 
 
+def _nested(payload: dict[str, Any]) -> str:
+    head = base64.urlsafe_b64encode(b'{"alg":' + b"[" * 2400 + b"]" * 2400 + b"}").rstrip(b"=").decode()
+    return f"{head}.{sign(payload).partition('.')[2]}"
+
+
 HEAD = {"alg": "RS256", "kid": "rsa", "typ": "JWT"}
 FLAWS: dict[str, Any] = {
-    "exp is now": lambda t: sign(claims(t, exp=int(time.time()))),
+    "exp was 30 s ago": lambda t: sign(claims(t, exp=int(time.time()) - 30)),
     "exp is null": lambda t: _raw(HEAD, claims(t) | {"exp": None}),
     "exp is true": lambda t: _raw(HEAD, claims(t, exp=True)),
     "exp is negative": lambda t: sign(claims(t, exp=-1)),
@@ -205,10 +220,11 @@ FLAWS: dict[str, Any] = {
     "key for RS512": lambda t: sign(claims(t), OTHER, kid="rs512"),
     "key of 1024 bits": lambda t: _raw(HEAD | {"kid": "weak"}, claims(t), WEAK),
     "padded": lambda t: sign(claims(t)) + "=",
+    "header nested deep": lambda t: _nested(claims(t)),
     "four parts": lambda t: sign(claims(t)) + ".e30",
     "two parts": lambda t: sign(claims(t)).rsplit(".", 1)[0],
     "cut short": lambda t: sign(claims(t))[:-8],
-    "expired": lambda t: sign(claims(t, exp=int(time.time()) - 1)),
+    "expired": lambda t: sign(claims(t, exp=int(time.time()) - 60)),
     "no exp": lambda t: sign(claims(t, exp=None)),
     "exp is no number": lambda t: sign(claims(t, exp="soon")),
     "exp is infinite": lambda t: sign(claims(t, exp=float("inf"))),
@@ -218,16 +234,17 @@ FLAWS: dict[str, Any] = {
     "other audience": lambda t: sign(claims(t, aud="other")),
     "no audience": lambda t: sign(claims(t, aud=None)),
     "not yet": lambda t: sign(claims(t, nbf=int(time.time()) + 60)),
+    "issued in the future": lambda t: sign(claims(t, iat=int(time.time()) + 60)),
     "no tenant": lambda t: sign(claims(t, tenant_id=None)),
     "unknown tenant": lambda t: sign(claims(f"no-{t}")),
     "tenant is an operator": lambda t: sign(claims(t, tenant_id={"$ne": None})),
-    "scope is a list": lambda t: sign(claims(t, scope=["analytics:read"])),
+    "scope is a list of other things": lambda t: sign(claims(t, scope=[["analytics:read"]])),
+    "scope is an object": lambda t: sign(claims(t, scope={"analytics:read": True})),
     "other key": lambda t: sign(claims(t), OTHER),
     "unknown kid": lambda t: sign(claims(t), OTHER, kid="other"),
     "no kid among many": lambda t: sign(claims(t), kid=None),
     "kid of another kind": lambda t: sign(claims(t), RSA, "RS256", "ec"),
-    "RS512": lambda t: sign(claims(t), RSA, "RS512"),
-    "PS256": lambda t: sign(claims(t), RSA, "PS256"),
+    "PS512": lambda t: sign(claims(t), RSA, "PS512"),
     "HMAC by a published secret": lambda t: sign(claims(t), "secret" * 10, "HS256", "oct"),
     "HMAC by the public key": lambda t: _hmac_with_the_public_key(claims(t)),
     "none": lambda t: _none(claims(t)),
@@ -259,7 +276,7 @@ async def test_a_jwt_of_a_new_tenant_works_at_once_and_of_a_deleted_one_ends(
 
 async def test_a_jwt_ends_with_its_own_time_though_it_is_remembered(gateway: Gateway, tenant: str) -> None:
     ends = int(time.time()) + 2
-    token = sign(claims(tenant, exp=ends))
+    token = sign(claims(tenant, exp=ends - LEEWAY_SECONDS))
     asked = time.time()
     while (await gateway.get(OVERVIEW, token)).status == 200:
         assert asked < ends
@@ -338,13 +355,13 @@ async def test_keys_are_kept_for_an_hour_while_their_server_is_down(issuer: Issu
     issuer.down = True
     clock.ahead += 3500
     await keys._refreshed()
-    assert [key.algorithm for key in await keys.find("rsa")] == ["RS256"]
+    assert [key.algorithms[0] for key in await keys.find("rsa")] == ["RS256"]
     clock.ahead += 200
     with pytest.raises(Exception, match="unavailable"):
         await keys.find("rsa")
     issuer.down = False
     clock.ahead += 31
-    assert [key.algorithm for key in await keys.find("rsa")] == ["RS256"]
+    assert [key.algorithms[0] for key in await keys.find("rsa")] == ["RS256"]
 
 
 async def test_without_any_keys_yet_a_jwt_is_a_503_and_api_tokens_work(
@@ -378,3 +395,62 @@ async def test_of_several_public_keys_each_one_lets_in_what_it_signed(run_gatewa
 async def test_without_jwt_settings_no_jwt_is_let_in(run_gateway: RunGateway, tenant: str) -> None:
     async with run_gateway() as gateway:
         assert (await gateway.get(OVERVIEW, sign(claims(tenant)))).status == 401
+
+
+async def test_clocks_may_differ_by_half_a_minute(gateway: Gateway, tenant: str) -> None:
+    now = int(time.time())
+    for ahead in ({"nbf": now + 20}, {"iat": now + 20}, {"exp": now - 20}):
+        assert (await gateway.get(OVERVIEW, sign(claims(tenant, **ahead)))).status == 200, ahead
+
+
+async def test_all_who_come_with_a_new_key_wait_for_the_one_refresh(
+    gateway: Gateway, issuer: Issuer, tenant: str
+) -> None:
+    before = issuer.asked
+    issuer.keys.append(jwk_of(OTHER, "rotated"))
+    issuer.gate = asyncio.Event()
+    tokens = [sign(claims(tenant, jti=str(n)), OTHER, kid="rotated") for n in range(20)]
+    asking = [asyncio.create_task(gateway.get(OVERVIEW, token)) for token in tokens]
+    await until(lambda: issuer.asked > before)
+    early, _ = await asyncio.wait(asking, timeout=0.3)
+    issuer.gate.set()
+    assert {reply.status for reply in await asyncio.gather(*asking)} == {200}
+    assert not early
+    assert issuer.asked == before + 1
+
+
+async def test_at_a_cold_start_all_wait_for_the_first_keys(
+    run_gateway: RunGateway, issuer: Issuer, tenant: str
+) -> None:
+    issuer.gate = asyncio.Event()
+    async with run_gateway(jwt_jwks_url=issuer.url, jwt_issuer=ISSUER, jwt_audience=[AUDIENCE]) as gateway:
+        tokens = [sign(claims(tenant, jti=str(n))) for n in range(10)]
+        asking = [asyncio.create_task(gateway.get(OVERVIEW, token)) for token in tokens]
+        await until(lambda: issuer.asked > 0)
+        early, _ = await asyncio.wait(asking, timeout=0.3)
+        issuer.gate.set()
+        assert {reply.status for reply in await asyncio.gather(*asking)} == {200}
+        assert not early
+
+
+STRANGE: list[Any] = [
+    None, 7, "key", [], {}, {"kty": ["RSA"]}, {"kty": {}}, {"kty": "RSA"}, {"kty": "RSA", "n": 7, "e": "AQAB"},
+    {"kty": "RSA", "n": "!", "e": "AQAB"}, {"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "EC", "crv": ["P-256"]},
+    {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "OKP", "crv": "Ed25519", "x": ""},
+    {"kty": "OKP", "crv": "Ed448", "x": "AA"}, {"kty": "LMS", "kid": "x"},
+]  # fmt: skip
+
+
+async def test_strange_entries_of_a_jwks_are_passed_over(issuer: Issuer, gateway: Gateway) -> None:
+    good = jwk_of(RSA, "good")
+    flaws: list[dict[str, Any]] = [
+        {"kid": 7}, {"kid": ["good"]}, {"alg": ["RS256"]}, {"alg": {}}, {"alg": "RSA-OAEP"}, {"use": ["sig"]},
+        {"key_ops": "verify"}, {"key_ops": ["encrypt"]}, {"key_ops": 1},
+    ]  # fmt: skip
+    issuer.keys = [*STRANGE, *({**good, "kid": "flawed"} | flaw for flaw in flaws), good, {**jwk_of(EC, "good")}]
+    keys = KeySet(issuer.url, gateway.session)
+    found = await keys.find("good")
+    assert [key.algorithms[0] for key in found] == ["RS256", "ES256"]
+    for kid in ("flawed", "x"):
+        with pytest.raises(UnknownKeyError):
+            await keys.find(kid)

@@ -42,6 +42,17 @@ class ClientAddresses:
         return any(address in network for network in self._trusted)
 
 
+def network_of(address: str) -> str:
+    """Give what failures of a client are counted by: an IPv4 address, or the /64 of an IPv6 one.
+
+    A network of that size is the least that a customer gets, so its addresses cost one of them nothing.
+    """
+    read = _read(address)
+    if not isinstance(read, ipaddress.IPv6Address):
+        return address if read is None else str(read)
+    return str(ipaddress.ip_network((int(read) >> 64 << 64, 64)))
+
+
 def _read(text: str) -> Address | None:
     """Read an address as proxies write it: with a port or brackets, too."""
     if text.startswith("["):

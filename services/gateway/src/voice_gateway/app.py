@@ -24,6 +24,7 @@ from voice_gateway.areas import AREAS, ServiceName
 from voice_gateway.authentication import Authenticator
 from voice_gateway.bodies import Bodies
 from voice_gateway.cache import STALE_SECONDS, Cache, Outcome
+from voice_gateway.claims import ClaimNames
 from voice_gateway.connections import Connections, Ending, allow_files
 from voice_gateway.console import add_console
 from voice_gateway.cors import allow_origins
@@ -139,7 +140,7 @@ def _verifier(settings: GatewaySettings, keys: KeySet | FixedKeys | None) -> Jwt
         keys,
         issuer=settings.jwt_issuer,
         audiences=settings.jwt_audience,
-        tenant_claim=settings.jwt_tenant_claim,
+        names=ClaimNames(settings.jwt_tenant_claim, settings.jwt_scope_claim, settings.jwt_scope_prefix),
     )
 
 

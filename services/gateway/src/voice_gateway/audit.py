@@ -11,10 +11,14 @@ from voice_gateway.metrics import AUTH_FAILURES
 _log = structlog.get_logger("voice.audit")
 
 
-def authentication_failed(area: str, reason: str, address: str, *, slowed: bool) -> None:
-    """Note that a request for `area` from `address` failed to authenticate; `slowed`: it was answered with 429."""
+def authentication_failed(area: str, reason: str, address: str, *, slowed: bool, looked_for: str | None = None) -> None:
+    """Note that a request for `area` from `address` failed to authenticate; `slowed`: it was answered with 429.
+
+    `looked_for` names the claim of a JWT that was not found, or was wrong.
+    """
     AUTH_FAILURES.labels(area, reason).inc()
-    _log.warning("authentication failed", area=area, reason=reason, address=address, slowed=slowed)
+    claim = {} if looked_for is None else {"looked_for": looked_for}
+    _log.warning("authentication failed", area=area, reason=reason, address=address, slowed=slowed, **claim)
 
 
 def scope_refused(area: str, scope: str, tenant: str, token: str, address: str) -> None:

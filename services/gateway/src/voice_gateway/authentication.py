@@ -16,6 +16,10 @@ from voice_gateway.breaker import Breaker
 from voice_gateway.jwts import Claims, InvalidJwtError, JwtVerifier
 from voice_gateway.recall import Recall
 from voice_gateway.tokens import TokenStore, digest_of, has_token_form
+from voice_gateway.turns import Turns
+
+_LOOKUPS_AT_ONCE = 8
+"""Look-ups of tokens that one network may have under way in a process: a refused flood leaves the pool to others."""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE | re.ASCII)
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -34,11 +38,15 @@ class Principal:
 
 
 class RefusedError(Exception):
-    """Authentication failed: `reason` for the log and metrics, `sent` whether there was a token at all."""
+    """Authentication failed: `reason` for the log and metrics, `sent` whether there was a token at all.
 
-    def __init__(self, reason: str, *, sent: bool = True) -> None:
+    `looked_for` names the claim that a JWT lacks, or in which it is wrong.
+    """
+
+    def __init__(self, reason: str, *, sent: bool = True, looked_for: str | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.looked_for = looked_for
         self.sent = sent
 
 
@@ -65,6 +73,7 @@ class Authenticator:
         self._tenant_store = tenants
         self._verifier = verifier
         self._wall = wall
+        self._turns = Turns(_LOOKUPS_AT_ONCE)
         self._store = Breaker("store", clock=clock)
         self._by_digest = Recall(self._find_token, remember_absence=True, clock=clock)
         self._tenants = Recall(self._find_tenant, remember_absence=False, clock=clock)
@@ -84,8 +93,8 @@ class Authenticator:
             return None
         return _principal(tenant, claims.scopes, "jwt")
 
-    async def authenticate(self, headers: Sequence[str]) -> Principal:
-        """Give the principal of a request's ``Authorization`` headers.
+    async def authenticate(self, headers: Sequence[str], network: str) -> Principal:
+        """Give the principal of the ``Authorization`` headers of a request from a client's network.
 
         Raises `RefusedError`, or `Unavailable` where the store is needed and can't be asked.
         """
@@ -95,7 +104,8 @@ class Authenticator:
         if token is None:
             raise RefusedError("malformed")
         if has_token_form(token):
-            return await self._by_token(token)
+            async with self._turns.of(network):
+                return await self._by_token(token)
         if self._verifier is not None and _JWT.fullmatch(token):
             return await self._by_jwt(token)
         raise RefusedError("malformed")
@@ -114,7 +124,7 @@ class Authenticator:
         try:
             claims = await self._claims.get(token)
         except InvalidJwtError as error:
-            raise RefusedError(f"jwt_{error}") from error
+            raise RefusedError(f"jwt_{error}", looked_for=error.looked_for) from error
         if claims is None or claims.expires_at <= self._wall():
             raise RefusedError("jwt_expired")
         tenant = await self._tenants.get(claims.tenant)

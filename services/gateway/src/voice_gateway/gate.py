@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +12,7 @@ from aiohttp.typedefs import Handler
 from voice_common.errors import BadRequest, Forbidden, TooManyRequests, missing_tenant_context
 from voice_common.web.observe import TENANT
 from voice_gateway import audit
-from voice_gateway.addresses import ClientAddresses
+from voice_gateway.addresses import ClientAddresses, network_of
 from voice_gateway.allowance import Allowance
 from voice_gateway.areas import Area
 from voice_gateway.authentication import Authenticator, Principal, RefusedError
@@ -21,9 +20,7 @@ from voice_gateway.limiter import Limiter
 from voice_gateway.passed import Passed
 
 FAILURES_PER_MINUTE = 30
-"""How many requests of one address may fail to authenticate in any 60 s."""
-
-_SUSPECTS_AT_ONCE = 8
+"""How many requests of one IPv4 address or IPv6 /64 may fail to authenticate in any 60 s."""
 
 ALLOWANCE = web.RequestKey("allowance", Allowance)
 TenantHandler = Callable[[web.BaseRequest, Principal], Awaitable[web.StreamResponse | Passed]]
@@ -36,7 +33,6 @@ class Gate:
         self._authenticator = authenticator
         self._limiter = limiter
         self._addresses = addresses
-        self._suspects = asyncio.Semaphore(_SUSPECTS_AT_ONCE)
 
     def guard(self, area: Area, handler: TenantHandler) -> Handler:
         """Make `handler` one that only a tenant with the scope of `area` and something left of its limit reaches."""
@@ -71,19 +67,20 @@ class Gate:
         if known is not None:
             return known
         try:
-            return await self._authenticator.authenticate(headers)
+            return await self._authenticator.authenticate(headers, network_of(self._address(request)))
         except RefusedError as refusal:
-            await self._slow_down(request, area, refusal.reason)
+            await self._slow_down(request, area, refusal)
             error = missing_tenant_context(area.name)
             if refusal.sent:
                 error.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
             raise error from refusal
 
-    async def _slow_down(self, request: web.Request, area: Area, reason: str) -> None:
-        """Note a failure of the client's address; raise `TooManyRequests` where there were too many."""
+    async def _slow_down(self, request: web.Request, area: Area, refusal: RefusedError) -> None:
+        """Note a failure of the client's network; raise `TooManyRequests` where there were too many."""
         address = self._address(request)
-        decision = await self._limiter.check(address, "failures", FAILURES_PER_MINUTE)
-        audit.authentication_failed(area.name, reason, address, slowed=not decision.allowed)
+        decision = await self._limiter.check(network_of(address), "failures", FAILURES_PER_MINUTE)
+        slowed = not decision.allowed
+        audit.authentication_failed(area.name, refusal.reason, address, slowed=slowed, looked_for=refusal.looked_for)
         if not decision.allowed:
             raise TooManyRequests(headers={"Retry-After": str(max(1, math.ceil(decision.free_in)))})
 

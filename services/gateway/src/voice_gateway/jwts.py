@@ -1,4 +1,4 @@
-"""JWTs of a configured issuer: RS256, ES256 or EdDSA, and nothing else."""
+"""JWTs of a configured issuer, signed by one of its public keys; `none` and HMAC are nothing here."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Any, Protocol
 
 import jwt
 
-from voice_common.ids import is_tenant_id
-from voice_gateway.public_keys import SigningKey
+from voice_gateway.claims import ClaimError, ClaimNames
+from voice_gateway.public_keys import ALGORITHMS, SigningKey
 from voice_gateway.signing_keys import UnknownKeyError
+
+LEEWAY_SECONDS = 30
+"""How far the issuer's clock may be from ours, for `exp`, `nbf` and `iat`."""
 
 _NEVER = 2**53
 """Seconds since the epoch that are no time any more."""
 
 
 class InvalidJwtError(Exception):
-    """A JWT is no good; the text says why, for the log alone."""
+    """A JWT is no good; the text says why, `looked_for` which claim: for the log alone."""
+
+    def __init__(self, reason: str, looked_for: str | None = None) -> None:
+        super().__init__(reason)
+        self.looked_for = looked_for
 
 
 class _OtherKeyError(InvalidJwtError):
@@ -33,7 +40,7 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good JWT says: whose it is, what it may, and until when (seconds since the epoch)."""
+    """What a good JWT says: whose it is, what it may, and until when it is accepted (seconds since the epoch)."""
 
     tenant: str
     scopes: frozenset[str]
@@ -43,22 +50,23 @@ class Claims:
 class JwtVerifier:
     """Verifies JWTs of one issuer."""
 
-    def __init__(self, keys: Keys, *, issuer: str, audiences: Sequence[str], tenant_claim: str) -> None:
+    def __init__(self, keys: Keys, *, issuer: str, audiences: Sequence[str], names: ClaimNames) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audiences = list(audiences)
-        self._tenant_claim = tenant_claim
+        self._names = names
 
     async def verify(self, token: str) -> Claims:
         """Give the claims of `token`; raise `InvalidJwtError` with the reason, or what `Keys.find` raises."""
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise InvalidJwtError("malformed") from error
         kid = header.get("kid")
         if "crit" in header or not (kid is None or isinstance(kid, str)):
             raise InvalidJwtError("malformed")
-        if header.get("alg") not in ("RS256", "ES256", "EdDSA"):  # no set: what was sent may be unhashable
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:  # what was sent may be unhashable
             raise InvalidJwtError("algorithm")
         try:
             keys = await self._keys.find(kid)
@@ -80,30 +88,35 @@ class JwtVerifier:
             return jwt.decode(
                 token,
                 key.key,
-                algorithms=[key.algorithm],
+                algorithms=list(key.algorithms),
                 issuer=self._issuer,
                 audience=self._audiences,
-                options={"require": ["exp", "iss", "aud"], "verify_iat": False},
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.ExpiredSignatureError as error:
-            raise InvalidJwtError("expired") from error
+            raise InvalidJwtError("expired", "exp") from error
         except jwt.InvalidIssuerError as error:
-            raise InvalidJwtError("issuer") from error
+            raise InvalidJwtError("issuer", "iss") from error
         except jwt.InvalidAudienceError as error:
-            raise InvalidJwtError("audience") from error
+            raise InvalidJwtError("audience", "aud") from error
         except jwt.InvalidSignatureError as error:
             raise _OtherKeyError("signature") from error
         except jwt.InvalidAlgorithmError as error:
             raise _OtherKeyError("claims") from error
-        except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
+        except jwt.ImmatureSignatureError as error:
+            raise InvalidJwtError("not_yet", "nbf or iat") from error
+        except jwt.MissingRequiredClaimError as error:
+            raise InvalidJwtError("missing_claim", error.claim) from error
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidJwtError("claims") from error
 
     def _read(self, claims: dict[str, Any]) -> Claims:
-        tenant = claims.get(self._tenant_claim)
-        scope = claims.get("scope", "")
         expires_at = claims["exp"]
-        if not isinstance(tenant, str) or not is_tenant_id(tenant) or not isinstance(scope, str):
-            raise InvalidJwtError("claims")
         if isinstance(expires_at, bool) or not isinstance(expires_at, int | float) or not 0 <= expires_at < _NEVER:
-            raise InvalidJwtError("claims")
-        return Claims(tenant, frozenset(scope.split(" ")) - {""}, float(expires_at))
+            raise InvalidJwtError("claims", "exp")
+        try:
+            tenant, scopes = self._names.tenant_of(claims), self._names.scopes_of(claims)
+        except ClaimError as error:
+            raise InvalidJwtError(error.reason, error.looked_for) from error
+        return Claims(tenant, scopes, float(expires_at) + LEEWAY_SECONDS)

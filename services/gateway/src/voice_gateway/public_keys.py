@@ -1,4 +1,4 @@
-"""Public keys that verify JWTs, and the algorithm that goes with each."""
+"""Public keys that verify JWTs, and the algorithms that go with each."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 _MIN_RSA_BITS = 2048
+_RSA = ("RS256", "RS384", "RS512", "PS256")
+ALGORITHMS = frozenset({*_RSA, "ES256", "EdDSA"})
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re.DOTALL)
 
 
 class UnusableKeyError(ValueError):
-    """A key is of no kind that verifies RS256, ES256 or EdDSA."""
+    """A key is of no kind that verifies JWTs here."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A public key and the one algorithm it verifies: the key decides, never the token."""
+    """A public key and the algorithms it verifies: the key decides, never the token."""
 
-    algorithm: str
+    algorithms: tuple[str, ...]
     key: Any
 
 
 def signing_key(key: object) -> SigningKey:
-    """Give the algorithm that goes with a public key; raise `UnusableKeyError` where none does."""
+    """Give the algorithms that go with a public key; raise `UnusableKeyError` where none does."""
     if isinstance(key, RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
-        return SigningKey("RS256", key)
+        return SigningKey(_RSA, key)
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        return SigningKey("ES256", key)
+        return SigningKey(("ES256",), key)
     if isinstance(key, Ed25519PublicKey):
-        return SigningKey("EdDSA", key)
+        return SigningKey(("EdDSA",), key)
     raise UnusableKeyError(type(key).__name__)
 
 

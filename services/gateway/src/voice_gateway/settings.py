@@ -116,7 +116,13 @@ class GatewaySettings(StoreSettings, WebhookBodySettings):
     )
     jwt_issuer: str | None = Field(None, validate_default=True, description="required `iss` of JWTs")
     jwt_audience: Words = Field([], validate_default=True, description="accepted `aud` of JWTs, separated by commas")
-    jwt_tenant_claim: str = Field("tenant_id", min_length=1, description="claim of a JWT that names the tenant")
+    jwt_tenant_claim: str = Field(
+        "tenant_id", min_length=1, description="claim of a JWT that names the tenant; dots lead into objects"
+    )
+    jwt_scope_claim: str | None = Field(
+        None, min_length=1, description="claim of a JWT that names its scopes (default: `scope`, `scp` or `scopes`)"
+    )
+    jwt_scope_prefix: str = Field("", description="what stands before each scope in a JWT, with its slash")
     connections: int = Field(16_384, ge=1, le=1_000_000, description="connections that one gateway process holds")
     connections_per_client: int = Field(
         1000, ge=1, description="connections that one address may have to a gateway process; trusted proxies: any"

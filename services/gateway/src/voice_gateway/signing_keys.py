@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import aiohttp
 import jwt
@@ -18,6 +19,9 @@ from voice_gateway.public_keys import SigningKey, keys_in, signing_key
 _log = structlog.get_logger("voice.gateway.jwks")
 _MAX_DOCUMENT = 1024 * 1024
 _FETCH_SECONDS = 5.0
+_KINDS = frozenset({"RSA", "EC", "OKP"})
+_PUBLIC = ("kty", "crv", "n", "e", "x", "y")
+_TEXTS = (*_PUBLIC, "kid", "use", "alg")
 
 
 class UnknownKeyError(Exception):
@@ -49,7 +53,7 @@ class KeySet:
         self._url = url
         self._session = session
         self._clock = clock
-        self._keys: Mapping[str | None, SigningKey] = {}
+        self._keys: Mapping[str | None, tuple[SigningKey, ...]] = {}
         self._fetched_at: float | None = None
         self._asked_for_kid_at: float | None = None
         self._refresh: asyncio.Task[None] | None = None
@@ -62,27 +66,31 @@ class KeySet:
             await asyncio.sleep(self.retry_seconds if stale else self.refresh_seconds)
 
     async def find(self, kid: str | None) -> Sequence[SigningKey]:
-        """Give the one key named `kid` (the only one, for a token that names none).
+        """Give the keys named `kid` (the only one, for a token that names none).
 
-        Raises `UnknownKeyError`, and `Unavailable` where there is no key set to judge by.
+        All who ask while a refresh is under way wait for it. Raises `UnknownKeyError`, and
+        `Unavailable` where there is no key set to judge by.
         """
-        key = self._known(kid)
-        if key is None and self._may_ask():
-            self._asked_for_kid_at = self._clock()
+        keys = self._known(kid)
+        for _ in range(2):  # a refresh that was joined may have read before the key was there; the next one can't have
+            if keys or not (self._refresh is not None or self._may_ask()):
+                break
+            if self._refresh is None:
+                self._asked_for_kid_at = self._clock()
             await self._refreshed()
-            key = self._known(kid)
-        if key is not None:
-            return (key,)
+            keys = self._known(kid)
+        if keys:
+            return keys
         if self._fetched_at is None or self._clock() - self._fetched_at > self.keep_seconds:
             raise Unavailable
         raise UnknownKeyError
 
-    def _known(self, kid: str | None) -> SigningKey | None:
+    def _known(self, kid: str | None) -> Sequence[SigningKey]:
         if self._fetched_at is None or self._clock() - self._fetched_at > self.keep_seconds:
-            return None
+            return ()
         if kid is None:
-            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
-        return self._keys.get(kid)
+            return next(iter(self._keys.values())) if len(self._keys) == 1 else ()
+        return self._keys.get(kid, ())
 
     def _may_ask(self) -> bool:
         asked = self._asked_for_kid_at
@@ -119,25 +127,36 @@ async def _limited(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _read(body: bytes) -> dict[str | None, SigningKey]:
-    """Read a JWK Set (RFC 7517 §5): the keys that verify signatures; raise `ValueError` where it is none."""
+def _read(body: bytes) -> dict[str | None, tuple[SigningKey, ...]]:
+    """Read a JWK Set (RFC 7517 §5): the keys that verify signatures; raise `ValueError` where it is none.
+
+    Keys of different kinds may share a name (§4.5). What is not understood is passed over, whatever it is.
+    """
     document = orjson.loads(body)
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
         message = "no JWK Set"
         raise ValueError(message)  # noqa: TRY004 - as what can't be parsed at all
-    keys: dict[str | None, SigningKey] = {}
+    keys: dict[str | None, tuple[SigningKey, ...]] = {}
     for entry in document["keys"]:
-        if (
-            not isinstance(entry, dict)
-            or entry.get("use", "sig") != "sig"
-            or entry.get("kty") not in {"RSA", "EC", "OKP"}
-        ):
-            continue  # RFC 7517 §5: keys that are not understood are passed over
-        kid = entry.get("kid")
-        try:
-            key = signing_key(jwt.PyJWK(entry).key)
-        except (jwt.PyJWTError, ValueError):
-            continue
-        if entry.get("alg", key.algorithm) == key.algorithm and (kid is None or isinstance(kid, str)):
-            keys[kid] = key
+        key = _key_of(entry) if isinstance(entry, dict) else None
+        if key is not None:
+            kid = entry.get("kid")
+            keys[kid] = (*keys.get(kid, ()), key)
     return keys
+
+
+def _key_of(entry: dict[str, Any]) -> SigningKey | None:
+    """Read one key; ``None`` for one that is not for signatures, or not understood."""
+    told = {name: entry[name] for name in _TEXTS if entry.get(name) is not None}
+    operations = entry.get("key_ops", ["verify"])
+    if not all(isinstance(text, str) for text in told.values()) or told.get("use", "sig") != "sig":
+        return None
+    if told.get("kty") not in _KINDS or not isinstance(operations, list) or "verify" not in operations:
+        return None
+    try:
+        key = signing_key(jwt.PyJWK({name: told[name] for name in _PUBLIC if name in told}).key)
+    except (jwt.PyJWTError, ValueError, KeyError):  # what a key lacks is a KeyError of PyJWT's
+        return None
+    if "alg" not in told:
+        return key
+    return SigningKey((told["alg"],), key.key) if told["alg"] in key.algorithms else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -11,15 +12,19 @@ from voice_common.telemetry.metrics import CONTENT_TYPE, exposition
 from voice_common.web.render import json_response
 
 _CHECK_SECONDS = 1.0
+_REMEMBERED_SECONDS = 1.0
 Check = Callable[[], Awaitable[object]]
 
 
 class Health:
     """What a service needs to serve, each dependency with a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.draining = False
         self._checks: dict[str, Check] = {}
+        self._clock = clock
+        self._looking: asyncio.Task[bool] | None = None
+        self._looked_at = float("-inf")
 
     def add(self, name: str, check: Check) -> None:
         """Name a dependency; `check` raises when it can't be used."""
@@ -31,8 +36,18 @@ class Health:
         return dict(zip(self._checks, outcomes, strict=True))
 
     async def is_ready(self) -> bool:
-        """Tell whether the service can serve: not draining, and every dependency answers."""
-        return not self.draining and all(outcome == "ok" for outcome in (await self.report()).values())
+        """Tell whether the service can serve: not draining, and every dependency answered at most a second ago.
+
+        Strangers may ask it: however many do, the dependencies are looked at once a second.
+        """
+        looking = self._looking
+        if looking is None or (looking.done() and self._clock() - self._looked_at >= _REMEMBERED_SECONDS):
+            self._looked_at = self._clock()
+            looking = self._looking = asyncio.create_task(self._all_answer())
+        return await asyncio.shield(looking) and not self.draining
+
+    async def _all_answer(self) -> bool:
+        return all(outcome == "ok" for outcome in (await self.report()).values())
 
     @staticmethod
     async def _run(check: Check) -> str:
