@@ -20,8 +20,9 @@ from analytics_factories import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from voice_analytics.marks import DIRTY_HOURS
 from voice_analytics.query import CallSums
-from voice_analytics.rollups import DIRTY_HOURS, ROLLUPS, VERSION
+from voice_analytics.rollups import ROLLUPS, VERSION
 from voice_common.mongo import Database
 from voice_common.times import DAY_MS, HOUR_MS, TimeRange, render_ms
 

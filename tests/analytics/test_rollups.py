@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
+import pymongo
 import pytest
 from analytics_factories import DAY_0, Call, World, mark, refresh_all
 
 from voice_analytics import refresh
+from voice_analytics.cover import Span
+from voice_analytics.marks import DIRTY_HOURS, MARKS_AT_ONCE, forget_marks, thin_out
 from voice_analytics.query import CallSums
 from voice_analytics.refresh import RollupKeeper, TenantDay
-from voice_analytics.rollups import DIRTY_HOURS, ROLLUPS, VERSION, built_key, forget_marks, rollup_key
+from voice_analytics.rollups import ROLLUPS, VERSION, built_key, rollup_key
+from voice_analytics.sealing import Sealing
 from voice_analytics.sums import Sums
+from voice_analytics.worker.loop import RollupWorker
 from voice_common.mongo import Database
 from voice_common.times import DAY_MS, HOUR_MS, TimeRange
 
@@ -26,8 +32,8 @@ async def keeper(database: Database) -> RollupKeeper:
     return keeper
 
 
-async def rollup(database: Database, day: int = DAY_0) -> dict[str, Any] | None:
-    return await database[ROLLUPS].find_one({"_id": rollup_key("acme", day)})
+async def rollup(database: Database, tenant: str = "acme", day: int = DAY_0) -> dict[str, Any] | None:
+    return await database[ROLLUPS].find_one({"_id": rollup_key(tenant, day)})
 
 
 async def marks(database: Database) -> int:
@@ -212,3 +218,83 @@ async def test_of_a_cut_hour_the_smaller_part_is_read(database: Database, call_s
     assert await calls(20, 60) == 2, "the hour's sums without what lies before, where there is nothing any more"
     assert await calls(0, 20) == 0, "what the range has of the hour"
     assert await calls(60, 120) == await calls(130, 140) == 0
+
+
+async def put_marks(database: Database, hours: Sequence[int], count: int) -> None:
+    """Put `count` marks on hours in turns, in place of all others, as the server makes them."""
+    hour = {"$arrayElemAt": [list(hours), {"$mod": ["$n", len(hours)]}]}
+    key = {"tenant": "acme", "hour": hour, "batch": {"$concat": ["many:", {"$toString": "$n"}]}}
+    numbers: list[dict[str, Any]] = [{"$documents": [{"n": {"$range": [0, count]}}]}, {"$unwind": "$n"}]
+    with pymongo.timeout(60):
+        cursor = await database.aggregate([*numbers, {"$project": {"_id": key}}, {"$out": DIRTY_HOURS}])
+        await cursor.to_list()
+
+
+async def test_a_day_with_400_000_marks_is_refreshed_in_portions_and_exact_meanwhile(
+    database: Database, keeper: RollupKeeper, call_sums: CallSums
+) -> None:
+    world, many = World(database), 400_000
+    await world.change(*(Call(DAY_0 + n * HOUR_MS) for n in range(24)))
+    await refresh_all(database)
+    await put_marks(database, [DAY_0, DAY_0 + HOUR_MS], many)
+    await world.change(Call(DAY_0 + 1))
+    for turn in range(3):
+        assert (await call_sums.total("acme", ALL)).calls == 25
+        assert await marks(database) == many + 1 - turn * MARKS_AT_ONCE
+        await keeper.refresh("acme", DAY_0)
+    with pymongo.timeout(60):  # the other forty turns, but for the last ones
+        await database[DIRTY_HOURS].delete_many({"_id.batch": {"$regex": "^many:[0-35-9]"}})
+    for _ in range(20):
+        await keeper.refresh("acme", DAY_0)
+    assert await marks(database) == 0
+    document = await rollup(database)
+    assert document is not None
+    assert document["total"][0] == 25
+
+
+async def test_marks_are_thinned_out_beside_refreshes_and_new_calls_and_none_is_missed(
+    database: Database, keeper: RollupKeeper, call_sums: CallSums, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voice_analytics.marks.MARKS_AT_ONCE", 20)
+    world, day = World(database), Span(DAY_0, DAY_0 + DAY_MS)
+    await world.change(Call(DAY_0))
+    await refresh_all(database)
+
+    async def change(n: int) -> None:
+        await world.change(Call(DAY_0 + n))
+
+    for turn in range(6):
+        await put_marks(database, [DAY_0, DAY_0 + HOUR_MS], 60)
+        thinning = [thin_out(database, "acme", day) for _ in range(3)]
+        await asyncio.gather(*thinning, keeper.refresh("acme", DAY_0), change(turn))
+        assert (await call_sums.total("acme", ALL)).calls == len(world.calls)
+        while await marks(database):
+            await keeper.refresh("acme", DAY_0)
+        assert (await call_sums.total("acme", ALL)).calls == len(world.calls)
+
+
+async def test_what_fails_keeps_nothing_else_of_a_round_from_being_done(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await World(database).change(Call(DAY_0), Call(DAY_0 + DAY_MS))
+    await World(database, "zebra").change(Call(DAY_0))
+    sealed, refresh = [], RollupKeeper.refresh
+
+    async def fails(self: RollupKeeper, tenant: str, day: int) -> None:
+        if (tenant, day) == ("acme", DAY_0):
+            raise ZeroDivisionError
+        await refresh(self, tenant, day)
+
+    async def step(_self: Sealing) -> int:
+        sealed.append(True)
+        return 0
+
+    monkeypatch.setattr(RollupKeeper, "refresh", fails)
+    monkeypatch.setattr(Sealing, "step", step)
+    worker = RollupWorker(database, poll_seconds=0.01)
+    assert await worker._lease.held()
+    with pytest.raises(ExceptionGroup):
+        await worker._round()
+    assert sealed
+    assert await rollup(database, "acme", DAY_0 + DAY_MS) is not None
+    assert await rollup(database, "zebra") is not None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from analytics_factories import DAY_0, Ask, Call, World, mark, refresh_all
+from pymongo.errors import OperationFailure
 
 from voice_analytics import sealing
+from voice_analytics.marks import DIRTY_HOURS
 from voice_analytics.query import CallSums
 from voice_analytics.refresh import RollupKeeper
-from voice_analytics.rollups import DIRTY_HOURS, ROLLUPS, VERSION, built_key, rollup_key, seal_rollup
+from voice_analytics.rollups import ROLLUPS, VERSION, built_key, rollup_key, seal_rollup
 from voice_analytics.sealing import Sealing
 from voice_analytics.worker.loop import RollupWorker
 from voice_common.mongo import Database, Session, in_transaction
@@ -30,7 +33,7 @@ class Sealed(World):
 
     def __init__(self, database: Database, tenant: str = "acme") -> None:
         super().__init__(database, tenant)
-        self.sealing = Sealing(database, clock=lambda: DAY_0 + DAYS * DAY_MS)
+        self.sealing = Sealing(database, clock=lambda: DAY_0 + DAYS * DAY_MS, announced_seconds=0)
 
     async def begin(self, days: int | None = KEPT) -> None:
         await create_conversation_indexes(self.database)
@@ -90,9 +93,9 @@ async def test_answers_over_sealed_days_stay_equal_when_the_calls_are_deleted(wo
 
 
 async def test_a_day_is_sealed_once_all_of_it_is_older_than_the_tenants_days(world: Sealed) -> None:
-    await Sealing(world.database, clock=lambda: DAY_0 + 3 * DAY_MS - 1).step()
+    await Sealing(world.database, clock=lambda: DAY_0 + 3 * DAY_MS - 1, announced_seconds=0).step()
     assert await world.sealed_before() == 0
-    await Sealing(world.database, clock=lambda: DAY_0 + 3 * DAY_MS).step()
+    await Sealing(world.database, clock=lambda: DAY_0 + 3 * DAY_MS, announced_seconds=0).step()
     assert await world.sealed_before() == DAY_0 + DAY_MS
     await world.sealing.step()
     assert await world.sealed_before() == DAY_0 + 3 * DAY_MS, "a day without calls too"
@@ -247,7 +250,8 @@ async def test_more_days_bring_nothing_back_and_seal_no_more(world: Sealed) -> N
     assert await world.sealing.step() == 1
 
 
-async def test_the_worker_seals(world: Sealed) -> None:
+async def test_the_worker_seals(world: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "LONGEST_TRANSACTION_SECONDS", 0)
     worker = RollupWorker(world.database, poll_seconds=0.02)
     task = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
@@ -258,3 +262,78 @@ async def test_the_worker_seals(world: Sealed) -> None:
     horizon = await world.database[HORIZONS].find_one({"_id": horizon_key("acme")})
     assert horizon is not None
     assert await world.database[ROLLUPS].count_documents({"sealed": VERSION}) == 4
+
+
+async def test_no_day_is_sealed_before_it_was_announced_for_longer_than_a_transaction_can_last(world: Sealed) -> None:
+    patient = Sealing(world.database, clock=lambda: DAY_0 + DAYS * DAY_MS, announced_seconds=60)
+    assert await patient.step() == 0
+    horizon = (await horizons_of(world.database, ["acme"]))["acme"]
+    assert (horizon.sealed_before, horizon.sealing_before) == (0, DAY_0 + 3 * DAY_MS)
+    assert horizon.is_sealing(DAY_0 + 3 * DAY_MS - 1)
+    assert not horizon.is_sealing(DAY_0 + 3 * DAY_MS)
+    assert await patient.step() == 0, "nor at the next look"
+    await world.database[HORIZONS].update_one(
+        {}, [{"$set": {"announced_at": {"$subtract": ["$announced_at", 60_000]}}}]
+    )
+    assert await patient.step() == 3
+
+
+@pytest.mark.parametrize("day", [0, 1, 2])
+async def test_a_call_of_any_day_that_is_sealed_while_it_is_stored_is_counted(
+    world: Sealed, call_sums: CallSums, day: int
+) -> None:
+    """A batch with a call of a past day is under way as several days are sealed, the tenant's very first one too."""
+    await Sealing(world.database, clock=lambda: DAY_0 + DAYS * DAY_MS, announced_seconds=60).step()
+    late, begun = Call(DAY_0 + day * DAY_MS + 9), list[bool]()
+
+    async def store(session: Session) -> None:
+        horizon = (await horizons_of(world.database, ["acme"], session=session))["acme"]
+        if horizon.seals(late.started_at):
+            return  # as the projection does: the day has its figures
+        if horizon.is_sealing(late.started_at):
+            await touch_horizon(world.database, "acme", session=session)
+        if not begun:
+            begun.append(True)
+            with suppress(OperationFailure):  # it may be the one that has to give way
+                await world.sealing.step()
+        await world.database["conversations"].insert_one(late.document("acme"), session=session)
+        await world.database[DIRTY_HOURS].insert_one(mark("acme", late.started_at), session=session)
+
+    sealing_too = asyncio.create_task(in_transaction(world.database.client, store))
+    await sealing_too
+    await refresh_all(world.database)
+    await world.sealing.step()
+    await world.forget_calls()
+    sealed = await world.database[DIRTY_HOURS].count_documents({}) == 0
+    assert sealed
+    stored = (await call_sums.total("acme", ALL)).calls
+    assert stored in {12, 13}
+    assert stored == 13 or (await horizons_of(world.database, ["acme"]))["acme"].seals(late.started_at)
+
+
+async def test_a_tenant_whose_days_can_not_be_sealed_keeps_no_other_tenant_from_it(
+    world: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Sealed(world.database, "zebra")
+    await other.begin()
+    seal_day = Sealing._seal_day
+
+    async def fails_for_acme(self: Sealing, tenant: str, end: int) -> bool:
+        if tenant == "acme":
+            raise OperationFailure("too much", 50)
+        return await seal_day(self, tenant, end)
+
+    monkeypatch.setattr(Sealing, "_seal_day", fails_for_acme)
+    with pytest.raises(ExceptionGroup):
+        await world.sealing.step()
+    assert await other.sealed_before() == DAY_0 + 3 * DAY_MS
+
+
+async def test_calls_of_older_code_keep_their_own_day_from_being_sealed_and_no_other_tenants(world: Sealed) -> None:
+    other = Sealed(world.database, "zebra")
+    await other.begin()
+    older = {"_id.tenant": "acme", "started_at": {"$gte": DAY_0 + 2 * DAY_MS}}
+    await world.database["conversations"].update_many(older, {"$set": {"version": 0}})
+    await world.sealing.step()
+    assert await world.sealed_before() == DAY_0 + 2 * DAY_MS
+    assert await other.sealed_before() == DAY_0 + 3 * DAY_MS

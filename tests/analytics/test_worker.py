@@ -20,8 +20,9 @@ from aiohttp.test_utils import TestClient
 from analytics_factories import DAY_0, PUBLIC_KEY, Call, World, asking, mark, scan_detailed
 
 from voice_analytics.app import create_app
+from voice_analytics.marks import DIRTY_HOURS
 from voice_analytics.query import CallSums
-from voice_analytics.rollups import DIRTY_HOURS, ROLLUPS
+from voice_analytics.rollups import ROLLUPS
 from voice_analytics.settings import AnalyticsSettings
 from voice_common.mongo import Database
 from voice_common.times import HOUR_MS, TimeRange, now_ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voice_analytics.rollups import DIRTY_HOURS
+from voice_analytics.marks import DIRTY_HOURS
 from voice_analytics.scan import INDEX_NAME
 from voice_analytics.settings import AnalyticsSettings
 from voice_common.doctor.findings import Check, Finding, Surroundings, failed, ok, warning
@@ -10,7 +10,7 @@ from voice_common.doctor.indexes import index_check
 from voice_common.doctor.settings import settings_check
 from voice_common.lease import LEASES
 
-INDEXES = {"rollups": ("by_version",), "conversations": (INDEX_NAME,)}
+INDEXES = {"rollups": ("by_version",), "dirty_hours": ("by_hour",), "conversations": (INDEX_NAME,)}
 _MANY = 10_000
 
 

@@ -19,7 +19,8 @@ from voice_analytics.cover import (
     rest_of_hour,
     whole_hours,
 )
-from voice_analytics.rollups import dirty_hours, hours_of, is_current, read_rollups, total_of
+from voice_analytics.marks import dirty_hours
+from voice_analytics.rollups import hours_of, is_current, read_rollups, total_of
 from voice_analytics.scan import scan_hours
 from voice_analytics.sums import Sums, add_up, take_off
 from voice_common.errors import BadRequest, Unavailable

@@ -9,14 +9,12 @@ from pymongo import UpdateOne
 
 from voice_analytics.cover import Span, live_spans
 from voice_analytics.indexes import make_indexes
+from voice_analytics.marks import DIRTY_HOURS, dirty_hours, forget_marks, has_many_marks, thin_out
 from voice_analytics.rollups import (
-    DIRTY_HOURS,
     ROLLUPS,
     STALE_VERSION,
     VERSION,
     built_key,
-    dirty_hours,
-    forget_marks,
     hours_of,
     is_current,
     rollup_document,
@@ -102,15 +100,18 @@ class RollupKeeper:
     async def refresh(self, tenant: str, day: int) -> None:
         """Recompute what is dirty or stale of a day, in one transaction; with nothing left, the day is removed.
 
-        A sealed day stays as it is, whatever is marked there.
+        A sealed day stays as it is, whatever is marked there. Of a day with more marks than one transaction takes away,
+        some are, and it stays dirty: its turn comes again, after that of others.
         """
         period = Span(day, day + DAY_MS)
 
-        async def body(session: Session) -> None:
+        async def body(session: Session) -> bool:
+            if await has_many_marks(self._database, session, tenant, period):
+                return False
             dirty = await dirty_hours(self._database, session, tenant, period)
             document = await self._database[ROLLUPS].find_one({"_id": rollup_key(tenant, day)}, session=session)
             if not dirty and (document is None or is_current(document)):
-                return  # another worker was here
+                return True  # another worker was here
             horizon = (await horizons_of(self._database, [tenant], session=session))[tenant]
             if not horizon.seals(day):
                 await self._write(session, tenant, day, document, dirty)
@@ -119,11 +120,13 @@ class RollupKeeper:
             await forget_marks(self._database, session, tenant, period)
             if __debug__:
                 reach("rollup.unmarked")
+            return True
 
         if __debug__:
             reach("rollup.begun")
         with TRACES.batch("rollup.refresh"):
-            await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS)
+            if not await in_transaction(self._database.client, body, seconds=_TRANSACTION_SECONDS):
+                await thin_out(self._database, tenant, period)
         if __debug__:
             reach("rollup.committed")
 

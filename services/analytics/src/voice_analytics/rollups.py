@@ -1,4 +1,4 @@
-"""The collections ``rollups`` and ``dirty_hours``.
+"""The collection ``rollups``.
 
 ``rollups`` has a document for each UTC day of a tenant that has calls: its total, and the sums of each of its hours
 that has calls. For each call, the rollup of its hour is what a scan would give, or the hour has a mark in
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from voice_analytics.cover import Span, day_of
+from voice_analytics.marks import keys_between
 from voice_analytics.sums import Sums, add_up
 from voice_common.mongo import Database, Document, Session
 from voice_common.store.indexes import ensure_index
 from voice_common.times import HOUR_MS
 
 ROLLUPS = "rollups"
-DIRTY_HOURS = "dirty_hours"
 VERSION = 1
 """Version of the code that makes these documents."""
 STALE_VERSION = 0
@@ -43,10 +43,8 @@ class Rollups:
 
 
 async def create_rollup_indexes(database: Database) -> None:
-    """Make the indexes of ``rollups``, and ``dirty_hours`` itself; safe to repeat."""
+    """Make the indexes of ``rollups``; safe to repeat."""
     await ensure_index(database[ROLLUPS], "version", name="by_version")
-    # A transaction that makes a collection locks more than one that finds it, and conflicts with its like.
-    await ensure_index(database[DIRTY_HOURS], "_id", name="_id_")
 
 
 def rollup_key(tenant: str, day: int) -> dict[str, Any]:
@@ -92,20 +90,6 @@ async def seal_rollup(database: Database, session: Session, tenant: str, day: in
     )
 
 
-async def dirty_hours(database: Database, session: Session, tenant: str, period: Span) -> set[int]:
-    """Give the starts of the hours that have marks and lie in `period`, which begins with an hour."""
-    cursor = await database[DIRTY_HOURS].aggregate(
-        [{"$match": {"_id": _between("hour", tenant, period)}}, {"$group": {"_id": "$_id.hour"}}],
-        session=session,
-    )
-    return {row["_id"] async for row in cursor}
-
-
-async def forget_marks(database: Database, session: Session, tenant: str, period: Span) -> None:
-    """Take away the marks of a period; in a transaction that is those of its snapshot, and no later one."""
-    await database[DIRTY_HOURS].delete_many({"_id": _between("hour", tenant, period)}, session=session)
-
-
 async def read_rollups(
     database: Database, session: Session, tenant: str, period: Span, *, by_hour: Collection[int] | None
 ) -> Rollups:
@@ -120,7 +104,7 @@ async def read_rollups(
         projection["hours"] = {"$cond": [{"$in": ["$_id.day", list(by_hour)]}, "$hours", "$$REMOVE"]}
     days = Span(day_of(period.start), period.end)
     cursor = database[ROLLUPS].find(
-        {"$or": [{"_id": built_key(tenant)}, {"_id": _between("day", tenant, days)}]},
+        {"$or": [{"_id": built_key(tenant)}, {"_id": keys_between("day", tenant, days)}]},
         projection,
         session=session,
         batch_size=_EVERYTHING,
@@ -133,8 +117,3 @@ async def read_rollups(
 def _sums_of(values: Sequence[int]) -> Sums:
     # What a sealed day's older code did not sum is zero, and what newer code sums beside is not asked for.
     return Sums(*values[: len(Sums._fields)])
-
-
-def _between(place: str, tenant: str, period: Span) -> dict[str, Any]:
-    """Select the keys ``{tenant, <place>: …}`` in a period: sub-documents compare field by field, in their order."""
-    return {"$gte": {"tenant": tenant, place: period.start}, "$lt": {"tenant": tenant, place: period.end}}

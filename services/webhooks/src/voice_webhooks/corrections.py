@@ -103,7 +103,7 @@ class Corrections:
                 continue
             new, write = correction
             result.writes.append(write)
-            if any(horizons[tenant].is_next(start) for start in (_start_of(old), _start_of(new))):
+            if any(horizons[tenant].is_sealing(start) for start in (_start_of(old), _start_of(new))):
                 result.next_sealed.add(tenant)
             if collection == CONVERSATIONS:
                 result.hours.update((tenant, hour) for hour in _moved(old, new))

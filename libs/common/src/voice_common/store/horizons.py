@@ -21,19 +21,22 @@ class Horizon:
     """One tenant's horizons, in milliseconds.
 
     `sealed_before` is the start of the first UTC day that is not sealed: of a sealed day only the rollup is kept.
-    Events received before `events_gone_before` may be gone.
+    The days before `sealing_before` may be sealed at any moment. Events received before `events_gone_before` may be
+    gone.
     """
 
     sealed_before: int = 0
     events_gone_before: int = 0
+    sealing_before: int = 0
 
     def seals(self, started_at: int) -> bool:
         """Tell whether a call of this start belongs to a sealed day."""
         return started_at < self.sealed_before
 
-    def is_next(self, started_at: int) -> bool:
-        """Tell whether the day that a call of this start belongs to is the next to be sealed, or sealed."""
-        return bool(self.sealed_before) and started_at < self.sealed_before + DAY_MS
+    def is_sealing(self, started_at: int) -> bool:
+        """Tell whether the day that a call of this start belongs to is sealed, or may be at any moment."""
+        next_day = self.sealed_before + DAY_MS if self.sealed_before else 0
+        return started_at < max(self.sealing_before, next_day)
 
     def freezes(self, started_at: int) -> bool:
         """Tell whether a call of this start can't be computed from its events any more.
@@ -65,7 +68,9 @@ async def horizons_of(
     keys = [horizon_key(tenant) for tenant in found]
     async for document in database[HORIZONS].find({"_id": {"$in": keys}}, session=session):
         found[document["_id"]["tenant"]] = Horizon(
-            document.get("sealed_before", 0), document.get("events_gone_before", 0)
+            document.get("sealed_before", 0),
+            document.get("events_gone_before", 0),
+            document.get("sealing_before", 0),
         )
     return found
 
@@ -73,7 +78,7 @@ async def horizons_of(
 async def touch_horizon(database: Database, tenant: str, *, session: Session) -> None:
     """Write a tenant's horizons without moving them.
 
-    Whoever changes a call of the day that is sealed next does so: the sealing writes the same document, so that
-    of two transactions that would miss each other one conflicts and runs again.
+    Whoever changes a call of a day that may be sealed does so: the sealing writes the same document, so that of two
+    transactions that would miss each other one conflicts and runs again.
     """
     await database[HORIZONS].update_one({"_id": horizon_key(tenant)}, {"$inc": {"touched": 1}}, session=session)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -17,6 +18,7 @@ from voice_common.lease import Lease
 from voice_common.mongo import Database
 from voice_common.times import now_ms
 
+T = TypeVar("T")
 LEASE_SECONDS = 10.0
 _SURVEY_SECONDS = 5.0
 _MEASURE_SECONDS = 1.0
@@ -91,29 +93,43 @@ class RollupWorker:
         _LAG.set(0 if oldest is None else max(0, now_ms() - oldest) / 1000)
 
     async def _round(self) -> bool:
-        """Refresh what there is to refresh; tell whether a survey found so much that there may be more."""
-        more = time.monotonic() - self._surveyed >= _SURVEY_SECONDS and await self._survey()
+        """Refresh what there is to refresh; tell whether a survey found so much that there may be more.
+
+        What fails keeps nothing else from being done; it is raised at the end, as an `ExceptionGroup`.
+        """
+        failures: list[Exception] = []
+        more = time.monotonic() - self._surveyed >= _SURVEY_SECONDS and await self._survey(failures)
         dirty = await self._keeper.dirty_days()
         _DIRTY.set(len(dirty))
-        await self._refresh(dirty)
+        await self._refresh(dirty, failures)
+        if failures:
+            message = "not all could be refreshed, built or sealed"
+            raise ExceptionGroup(message, failures)
         return more
 
-    async def _survey(self) -> bool:
+    async def _survey(self, failures: list[Exception]) -> bool:
         """Make what is missing, indexes too: a rebuild may have put another collection in a collection's place."""
         await self._keeper.prepare()
         for tenant in await self._keeper.unbuilt_tenants():
             _log.info("building rollups", tenant=tenant)
-            await self._keeper.build(tenant)
+            await self._tried(self._keeper.build(tenant), failures)
         stale = await self._keeper.stale_days()
-        await self._refresh(stale)
-        sealed = await self._sealing.step()
+        await self._refresh(stale, failures)
+        sealed = await self._tried(self._sealing.step(), failures) or 0
         _SEALED.inc(sealed)
-        if not stale and not sealed:
+        if failures or (not stale and not sealed):
             self._surveyed = time.monotonic()
         return bool(stale or sealed)
 
-    async def _refresh(self, days: Sequence[TenantDay]) -> None:
-        failures: list[Exception] = []
+    @staticmethod
+    async def _tried(work: Awaitable[T], failures: list[Exception]) -> T | None:
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001 - it is raised once all else is done
+            failures.append(error)
+            return None
+
+    async def _refresh(self, days: Sequence[TenantDay], failures: list[Exception]) -> None:
         for first in range(0, len(days), _AT_ONCE):
             if self._stop.is_set() or not await self._lease.held():
                 break
@@ -124,9 +140,6 @@ class RollupWorker:
             # One day that can't be refreshed does not keep the others from it.
             failures += [outcome for outcome in outcomes if isinstance(outcome, Exception)]
             _REFRESHED.inc(outcomes.count(None))
-        if failures:
-            message = "days could not be refreshed"
-            raise ExceptionGroup(message, failures)
 
     async def _wait(self, seconds: float) -> None:
         try:

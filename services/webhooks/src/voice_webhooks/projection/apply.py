@@ -269,7 +269,7 @@ class Batch:
     async def _touch_horizons(self, starts: Iterable[tuple[str, int | None]]) -> None:
         """See to it that a day whose calls change is not sealed at the same moment."""
         known = {(tenant, start) for tenant, start in starts if start is not None}
-        for tenant in sorted({tenant for tenant, start in known if self._horizons[tenant].is_next(start)}):
+        for tenant in sorted({tenant for tenant, start in known if self._horizons[tenant].is_sealing(start)}):
             await touch_horizon(self._database, tenant, session=self._session)
 
     async def _bulk(self, collection: str, writes: list[Any]) -> None:
