@@ -24,7 +24,7 @@ from gateway_factories import (
 )
 
 from voice_common.mongo import Database
-from voice_gateway import answers, upstream
+from voice_gateway import answers, cache, upstream
 from voice_gateway.answers import Answer
 from voice_gateway.memory_level import MemoryLevel
 
@@ -260,9 +260,71 @@ async def test_a_new_tenant_of_an_old_id_sees_nothing_of_the_old_ones(
     assert (await gateway.get(OVERVIEW, again)).json() == {"count": 2}
 
 
+NO_STORE = {"Cache-Control": "no-store"}
+
+
 async def test_no_store_keeps_nothing(gateway: Gateway, token: str) -> None:
-    await gateway.get(OVERVIEW, token, {"Cache-Control": "no-store"})
+    await gateway.get(OVERVIEW, token, NO_STORE)
     assert (await gateway.get(OVERVIEW, token)).json() == {"count": 2}
+
+
+async def test_no_store_shares_a_request_that_is_under_way_and_others_share_its_own(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    gated = services.analytics.answer = Gated()
+    for path, first, second in ((OVERVIEW, {}, NO_STORE), (TIMELINE, NO_STORE, {})):
+        begun = gated.begun
+        asking = [asyncio.create_task(gateway.get(path, token, first))]
+        await until(lambda begun=begun: gated.begun == begun + 1)  # type: ignore[misc] # bound at once
+        asking += [asyncio.create_task(gateway.get(path, token, headers)) for headers in (second, second, first)]
+        await asyncio.sleep(0.05)
+        gated.gates[-1].set()
+        assert [reply.json() for reply in await asyncio.gather(*asking)] == [{"number": begun + 1}] * 4
+        assert gated.begun == begun + 1
+        assert (await gateway.get(path, token)).headers["X-Cache"] == "HIT", "somebody let it be kept"
+
+
+async def test_no_store_is_given_the_old_answer_where_analytics_cannot_answer(
+    gateway: Gateway, services: Services, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.get(OVERVIEW, token)
+    monkeypatch.setattr(answers, "time", _Shifted(lambda: 61))
+    services.analytics.answer = says(500, {"error": "Internal server error"})
+    stale = await gateway.get(OVERVIEW, token, NO_STORE)
+    assert (stale.status, stale.headers["X-Cache"], stale.headers["Age"]) == (200, "STALE", "61")
+
+
+async def test_a_hanging_analytics_gives_the_old_answer_while_its_answer_is_waited_for(
+    gateway: Gateway, services: Services, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = await gateway.get(OVERVIEW, token)
+    ahead = 61
+    monkeypatch.setattr(answers, "time", _Shifted(lambda: ahead))
+    monkeypatch.setattr(cache, "_PATIENCE_SECONDS", 0.05)
+    gated = services.analytics.answer = Gated()
+    for _ in range(3):
+        stale = await gateway.get(OVERVIEW, token)
+        assert (stale.status, stale.headers["X-Cache"], stale.body) == (200, "STALE", kept.body)
+        assert stale.headers["Age"] == "61"
+    assert gated.begun == 1, "the request under way goes on, and nobody asks again"
+    fresh = asyncio.create_task(gateway.get(OVERVIEW, token, NO_CACHE))
+    await until(lambda: gated.begun == 2)
+    await asyncio.sleep(0.1)
+    assert not fresh.done(), "what demands a new answer gets no old one"
+    ahead = 601
+    waiting = asyncio.create_task(gateway.get(OVERVIEW, token))
+    await asyncio.sleep(0.1)
+    assert not waiting.done(), "the old answer is too old"
+    gated.gates[0].set()
+    assert ((await waiting).json(), (await waiting).headers["X-Cache"]) == ({"number": 1}, "MISS")
+    ahead = 62
+    assert (await gateway.get(OVERVIEW, token)).headers["X-Cache"] == "HIT"
+    gated.gates[1].set()
+    assert (await fresh).json() == {"number": 2}
+
+
+def test_analytics_has_the_second_that_the_contract_gives_it() -> None:
+    assert cache._PATIENCE_SECONDS == 1.0
 
 
 async def test_everything_outside_analytics_is_private(gateway: Gateway, services: Services, token: str) -> None:

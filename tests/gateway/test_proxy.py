@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from aiohttp import ClientConnectionResetError, web
 from aiohttp.test_utils import make_mocked_request
-from gateway_factories import CONVERSATIONS, Gateway, Handler, RunGateway, Services, make_token, says, until
+from gateway_factories import CONVERSATIONS, Gated, Gateway, Handler, RunGateway, Services, make_token, says, until
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -339,6 +339,25 @@ async def _raw_get(
     reader, writer = await asyncio.open_connection(sock=client, limit=holds)
     writer.write(f"GET {CONVERSATIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     return reader, writer
+
+
+async def test_callers_that_leave_a_hanging_service_open_the_circuit_and_those_that_leave_early_do_not(
+    services: Services,
+) -> None:
+    gated = services.analytics.answer = Gated()
+    session = make_session()
+    for first_byte, opens in ((60.0, False), (0.2, True)):
+        patience = Patience(first_byte=first_byte)
+        service = Service(ServiceName.ANALYTICS, services.analytics.url, session, patience=patience)
+        for _ in range(service._breaker._failures_to_open):
+            begun = gated.begun
+            asking = asyncio.create_task(_outcome(service))
+            await until(lambda begun=begun: gated.begun > begun)  # type: ignore[misc] # bound at once
+            await asyncio.sleep(0.12)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        assert service._breaker.is_open is opens
+    await session.close()
 
 
 async def test_a_client_that_reads_slowly_gets_all_of_it_and_no_circuit_opens(

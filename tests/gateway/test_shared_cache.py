@@ -119,6 +119,60 @@ async def test_no_cache_joins_no_other_gateways_request_and_takes_no_turn(
             assert (kept.json(), kept.headers["X-Cache"]) == ({"number": 2}, "HIT")
 
 
+async def test_a_request_that_came_after_a_replacement_by_demand_joins_none_that_began_before_it(
+    run_gateway: RunGateway, services: Services, token: str
+) -> None:
+    gated = services.analytics.answer = Gated()
+    async with run_gateway() as one, run_gateway() as two:
+        await one.until_exact()
+        await two.until_exact()
+        early = asyncio.create_task(one.get(OVERVIEW, token))
+        await until(lambda: gated.begun == 1)
+        fresh = asyncio.create_task(two.get(OVERVIEW, token, NO_CACHE))
+        await until(lambda: gated.begun == 2)
+        gated.gates[1].set()
+        assert (await fresh).json() == {"number": 2}
+        for headers in ({}, {"Cache-Control": "no-store"}):
+            late = await one.get(OVERVIEW, token, headers)
+            assert (late.json(), late.headers["X-Cache"]) == ({"number": 2}, "HIT")
+        gated.gates[0].set()
+        assert (await early).json() == {"number": 1}
+        assert (await one.get(OVERVIEW, token)).json() == {"number": 2}
+
+
+async def test_what_a_flight_found_is_given_to_nobody_who_knows_that_it_is_replaced(
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, going_on = asyncio.Event(), asyncio.Event()
+
+    async def nobody() -> Fetched:
+        raise AssertionError
+
+    async with shared_level(redis_server.url) as level:
+        level.put("k", Answer(b"old", 50), 0)
+        assert await level.get("k") is not None
+        look = level.look
+
+        async def slow_look(key: str, fresh_after_us: int) -> tuple[Answer | None, Turn]:
+            found = await look(key, fresh_after_us)
+            looked.set()
+            await going_on.wait()
+            return found
+
+        monkeypatch.setattr(level, "look", slow_look)
+        cache = Cache(MemoryLevel(10_000), level, clock=lambda: 100)
+        early = asyncio.create_task(cache.find(Question("k", "t", 60, 0), nobody))
+        await looked.wait()
+        level.put("k", Answer(b"new", 90), 0)
+        late = asyncio.create_task(cache.find(Question("k", "t", 60, 90), nobody))
+        await asyncio.sleep(0)
+        going_on.set()
+        for task, body in ((early, b"old"), (late, b"new")):
+            outcome, found = await task
+            assert isinstance(found, Answer)
+            assert (outcome, found.body) == (Outcome.HIT, body)
+
+
 async def test_an_answer_that_was_replaced_by_demand_is_not_given_once_redis_has_lost_its_successor(
     run_gateway: RunGateway, redis_server: Server, token: str
 ) -> None:

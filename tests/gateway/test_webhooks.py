@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from gateway_factories import Gateway, Services, says
+from gateway_factories import Gated, Gateway, Services, says
 
 PATHS = ["/api/webhooks/telnyx/voice", "/api/webhooks/telnyx/voice/conversational-ai"]
 
@@ -67,6 +67,24 @@ async def test_every_answer_comes_within_one_and_a_half_seconds(gateway: Gateway
     ours, the_clients = await asyncio.gather(answer_to(b"{}"), answer_to(slow_body()))
     assert ours == (503, "Service unavailable", "1")
     assert the_clients == (408, "The request took too long to arrive", None)
+
+
+async def test_a_hanging_service_opens_the_circuit_also_where_bodies_take_their_time(
+    gateway: Gateway, services: Services
+) -> None:
+    gated = services.webhooks.answer = Gated()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(0.2)
+        yield b"}"
+
+    for _ in range(5):
+        async with gateway.session.post(gateway.url + PATHS[0], data=slowly()) as answer:
+            assert answer.status == 503
+    assert gated.begun == 5
+    async with gateway.session.get(gateway.ops_url + "/metrics") as answer:
+        assert 'voice_gateway_breaker_open{upstream="webhooks"} 1.0' in await answer.text()
 
 
 async def test_a_service_that_is_down_is_a_503_for_telnyx_to_try_again(gateway: Gateway, services: Services) -> None:

@@ -21,6 +21,9 @@ from voice_gateway.shared_level import SharedLevel, Turn
 STALE_SECONDS = 600
 """How old an answer may be that is given while analytics is down."""
 
+_PATIENCE_SECONDS = 1.0
+"""How long analytics may take before an old answer is given where there is one (contract §4)."""
+
 _OTHERS_SECONDS = 0.2
 """Longest that a flight waits for the answer of another gateway before it asks analytics itself."""
 
@@ -72,9 +75,27 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
+class _Landed:
+    """What came of a flight; the outcome is STALE where analytics could not answer."""
+
     outcome: Outcome
     result: Answer | Fetched | VoiceError
+
+
+class _Flight:
+    """A look for a report that all who ask for it meanwhile share."""
+
+    __slots__ = ("checked_us", "due", "keeps", "kept", "task")
+
+    def __init__(self, question: Question, now_us: int) -> None:
+        self.checked_us = max(now_us, question.refreshed_us)
+        """No replacement by demand before this is missed by what it brings."""
+        self.keeps = not question.no_store
+        """Whether anybody who shares it lets its answer be kept."""
+        self.due = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        self.kept: Answer | None = None
+        """The newest answer that was there before, fresh or not."""
+        self.task: asyncio.Task[_Landed]
 
 
 class Cache:
@@ -84,9 +105,9 @@ class Cache:
         self._memory = memory
         self._shared = shared
         self._clock = clock
-        self._flights: dict[str, asyncio.Task[_Flight]] = {}
+        self._flights: dict[str, _Flight] = {}
         self._hits = CACHE_RESULTS.labels(Outcome.HIT)
-        self._apart: set[asyncio.Task[_Flight]] = set()
+        self._apart: set[asyncio.Task[_Landed]] = set()
 
     def holds(self, key: str, ttl: int) -> bool:
         """Tell whether a fresh answer is in this process's memory; whether it is the newest is for `at_hand`."""
@@ -104,66 +125,85 @@ class Cache:
         return answer
 
     async def find(self, question: Question, fetch: Fetch) -> tuple[Outcome, Answer | Fetched]:
-        """Give an answer, or what analytics said instead; raise what `fetch` raises where nothing can be given."""
-        flight = await self._flight(question, fetch)
-        CACHE_RESULTS.labels(flight.outcome).inc()
-        if isinstance(flight.result, VoiceError):
-            raise flight.result
-        return flight.outcome, flight.result
+        """Give an answer, or what analytics said instead; raise what `fetch` raises where nothing can be given.
+
+        Who leaves cancels nothing for the others, and what analytics takes too long for is kept for those who come
+        later.
+        """
+        outcome, result = await (self._demanded if question.no_cache else self._shared_by_all)(question, fetch)
+        CACHE_RESULTS.labels(outcome).inc()
+        if isinstance(result, VoiceError):
+            raise result
+        return outcome, result
 
     def grown(self, question: Question, answer: Answer) -> None:
         """Account for a form that was added to a kept answer."""
         if self._memory.get(question.key) is answer:
             self._memory.put(question.key, answer)
 
-    async def _flight(self, question: Question, fetch: Fetch) -> _Flight:
-        if question.no_cache or question.no_store:
-            # It must not join a flight that began before it; later callers may join this one.
-            task = asyncio.create_task(
-                self._demanded(question, fetch) if question.no_cache else self._own(question, fetch)
-            )
-            self._apart.add(task)
-            task.add_done_callback(self._apart.discard)
-            return await asyncio.shield(task)
-        task = self._flights.get(question.key) or self._begin(question, fetch)
-        return await asyncio.shield(task)
+    async def _demanded(self, question: Question, fetch: Fetch) -> tuple[Outcome, Answer | Fetched | VoiceError]:
+        """Give what analytics says from now on: no flight that began before, and nothing old."""
+        task = asyncio.create_task(self._replaced(question, fetch))
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
+        return Outcome.MISS, (await asyncio.shield(task)).result
 
-    def _begin(self, question: Question, fetch: Fetch) -> asyncio.Task[_Flight]:
-        task = asyncio.create_task(self._wanted(question, fetch))
-        self._flights[question.key] = task
-        task.add_done_callback(lambda _: self._flights.pop(question.key, None))
-        return task
+    async def _shared_by_all(self, question: Question, fetch: Fetch) -> tuple[Outcome, Answer | Fetched | VoiceError]:
+        """Give what the flight for this report brings, or what is stale where analytics can't answer in time."""
+        while True:
+            flight = self._joinable(question) or self._begin(question, fetch)
+            await asyncio.wait((flight.task,), timeout=flight.due - asyncio.get_running_loop().time())
+            if not flight.task.done() and (kept := self._old(question, flight)) is not None:
+                return Outcome.STALE, kept
+            landed = await asyncio.shield(flight.task)
+            if landed.outcome is Outcome.STALE:
+                kept = self._old(question, flight)
+                return (Outcome.MISS, landed.result) if kept is None else (Outcome.STALE, kept)
+            found = landed.result
+            if not isinstance(found, Answer) or found.checked_us >= question.refreshed_us:
+                return landed.outcome, found
+            # It was found before this gateway could know that it is replaced.
 
-    async def _wanted(self, question: Question, fetch: Fetch) -> _Flight:
-        """Give what is fresh at either level, else ask analytics, else give what is stale."""
-        kept, turn = await self._awaited(question)
-        if self._is_current(kept, question):
-            return _Flight(Outcome.HIT, kept)
+    def _old(self, question: Question, flight: _Flight) -> Answer | None:
+        """Give what may be given instead of what analytics should say."""
+        kept = self._memory.get(question.key) or flight.kept
+        return kept if kept is not None and kept.age(self._clock()) <= STALE_SECONDS else None
+
+    def _joinable(self, question: Question) -> _Flight | None:
+        """Give the flight under way, unless an answer of this tenant was replaced by demand since it began."""
+        flight = self._flights.get(question.key)
+        if flight is None or flight.task.done() or flight.checked_us < question.refreshed_us:
+            return None
+        flight.keeps = flight.keeps or not question.no_store
+        return flight
+
+    def _begin(self, question: Question, fetch: Fetch) -> _Flight:
+        flight = self._flights[question.key] = _Flight(question, self._clock())
+        flight.task = asyncio.create_task(self._wanted(question, fetch, flight))
+        flight.task.add_done_callback(lambda _: self._forget(question.key, flight))
+        return flight
+
+    def _forget(self, key: str, flight: _Flight) -> None:
+        if self._flights.get(key) is flight:  # and no later one
+            del self._flights[key]
+
+    async def _wanted(self, question: Question, fetch: Fetch, flight: _Flight) -> _Landed:
+        """Bring what is fresh at either level, else what analytics says."""
+        flight.kept, turn = await self._awaited(question)
+        if self._is_current(flight.kept, question):
+            return _Landed(Outcome.HIT, flight.kept)
         try:
-            fetched = await self._fetched(question, fetch)
+            return await self._fetched(question, fetch, flight)
         finally:
             if turn is not Turn.ANOTHERS:  # also where the answer to `look` came too late
                 self._shared.pass_turn(question.key)
-        if fetched.outcome is Outcome.STALE:
-            kept = self._memory.get(question.key) or kept
-            if kept is not None and kept.age(self._clock()) <= STALE_SECONDS:
-                return _Flight(Outcome.STALE, kept)
-            return _Flight(Outcome.MISS, fetched.result)
-        return fetched
 
-    async def _demanded(self, question: Question, fetch: Fetch) -> _Flight:
+    async def _replaced(self, question: Question, fetch: Fetch) -> _Landed:
         """Ask analytics, and have every gateway know that older answers are replaced."""
-        flight = await self._fetched(question, fetch)
-        if isinstance(flight.result, Answer) and not question.no_store:
-            await self._shared.mark_refreshed(question.tenant, flight.result.computed_us)
-        return _Flight(Outcome.MISS, flight.result)
-
-    async def _own(self, question: Question, fetch: Fetch) -> _Flight:
-        """Give what is fresh, else ask analytics and keep nothing of it (RFC 9111 §5.2.1.5)."""
-        kept = self._newest(question, await self._shared.get(question.key))
-        if self._is_current(kept, question):
-            return _Flight(Outcome.HIT, kept)
-        return _Flight(Outcome.MISS, (await self._fetched(question, fetch)).result)
+        landed = await self._fetched(question, fetch, _Flight(question, self._clock()))
+        if isinstance(landed.result, Answer) and not question.no_store:
+            await self._shared.mark_refreshed(question.tenant, landed.result.computed_us)
+        return landed
 
     async def _awaited(self, question: Question) -> tuple[Answer | None, Turn]:
         """Give what is newest at both levels; wait a moment for it where another gateway is asking analytics."""
@@ -188,24 +228,24 @@ class Cache:
         kept.checked_us = max(kept.checked_us, question.refreshed_us)
         return kept
 
-    async def _fetched(self, question: Question, fetch: Fetch) -> _Flight:
-        """Ask analytics and keep its answer; the outcome is STALE where it could not answer."""
+    async def _fetched(self, question: Question, fetch: Fetch, flight: _Flight) -> _Landed:
+        """Ask analytics, and keep its answer where somebody wants that (RFC 9111 §5.2.1.5)."""
         started = self._clock()
         try:
             fetched = await fetch()
         except VoiceError as error:
-            return _Flight(Outcome.STALE, error)
+            return _Landed(Outcome.STALE, error)
         except Exception:  # noqa: BLE001 - a flight has no caller of its own: all who wait are told by the result
             _log.exception("analytics can't be asked")
-            return _Flight(Outcome.STALE, VoiceError())
+            return _Landed(Outcome.STALE, VoiceError())
         if not fetched.is_answer:
-            return _Flight(Outcome.STALE if fetched.is_outage else Outcome.MISS, fetched)
+            return _Landed(Outcome.STALE if fetched.is_outage else Outcome.MISS, fetched)
         answer = Answer(fetched.body, started)
         answer.checked_us = max(started, question.refreshed_us)  # whichever gateway's clock is ahead
-        if not question.no_store:
+        if flight.keeps:
             self._memory.put(question.key, answer)
             self._shared.put(question.key, answer, (self._clock() - started) // 1000)
-        return _Flight(Outcome.MISS, answer)
+        return _Landed(Outcome.MISS, answer)
 
     def _is_current(self, answer: Answer | None, question: Question) -> TypeGuard[Answer]:
         """Tell whether an answer is fresh, and certain not to be replaced by demand on another gateway."""

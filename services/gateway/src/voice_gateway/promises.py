@@ -47,7 +47,9 @@ HEADERS: Mapping[str, Json] = {
         minimum=0,
     ),
     "X-Cache": header(
-        "`STALE`: analytics is down, and this answer is up to 10 minutes old.", "HIT", enum=["HIT", "MISS", "STALE"]
+        "`STALE`: analytics is down or slow, and this answer is up to 10 minutes old.",
+        "HIT",
+        enum=["HIT", "MISS", "STALE"],
     ),
     "Vary": header("What the answer depends on.", "Authorization, Origin, Accept-Encoding"),
     "CDN-Cache-Control": header("No shared cache keeps it.", "no-store", const="no-store"),
@@ -64,7 +66,8 @@ REPORT_PARAMETERS: Mapping[str, Json] = {
     "CacheControl": {
         "name": "Cache-Control",
         "in": "header",
-        "description": "`no-cache`: the answer is computed after the request arrived.",
+        "description": "`no-cache`: the answer is computed after the request arrived, and never `STALE`. `no-store`: "
+        "what only such requests asked for is not kept.",
         "schema": {"type": "string"},
     },
 }

@@ -28,6 +28,11 @@ _UNAVAILABLE = 503
 _TICKS = 50
 _LONGEST_TICK = 0.1
 """A time-out is noticed within a fiftieth of the patience with a first byte, at most so many seconds late."""
+_HANGS = 0.5
+"""The part of the patience with a first byte after which a caller that leaves says that the service hangs.
+
+Callers often have less patience than that: without it, a service that hangs never counts as one that fails.
+"""
 _POOL_KEEPS = 30.0
 """Seconds that an idle connection is kept: less than the services keep theirs (75), so none is used as it closes."""
 
@@ -113,7 +118,7 @@ class Service:
         `read` is called as the answer's head arrives; with its end the exchange ends, whether all was read or not.
         Raises `Unavailable` (down, resting, full, or it broke off: a client does well to try again), `BadGateway` (it
         answered what is no HTTP) or `GatewayTimeout` (too slow), also when that shows only while `read` reads. To be
-        cancelled ends the request at the service.
+        cancelled ends the request at the service, and counts as its failure where it should have answered long before.
         """
         if self._places <= 0:
             UPSTREAM_ERRORS.labels(self.name, "full").inc()
@@ -123,6 +128,7 @@ class Service:
             with self._breaker.call() as call:
                 began = asyncio.get_running_loop().time()
                 timeout = asyncio.timeout(None)
+                answer: Answer | None = None
                 try:
                     async with timeout:
                         self._deadlines.set(timeout, began + self._patience.first_byte)
@@ -147,6 +153,11 @@ class Service:
                 except aiohttp.ClientError as error:
                     call.failed()
                     raise self._problem("failed", BadGateway()) from error
+                except asyncio.CancelledError:
+                    waited = asyncio.get_running_loop().time() - began
+                    if answer is None and waited >= self._patience.first_byte * _HANGS:
+                        call.failed()
+                    raise
                 finally:
                     self._deadlines.forget(timeout)
         finally:
