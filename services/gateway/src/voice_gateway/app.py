@@ -107,7 +107,13 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
         total=settings.connections,
         seconds=settings.slow_client_seconds,
     )
-    app[EDGE] = Edge(connections, settings.request_headers, settings.request_head_bytes, settings.metrics_port)
+    app[EDGE] = Edge(
+        connections,
+        settings.request_headers,
+        settings.request_head_bytes,
+        settings.webhook_bytes,
+        settings.metrics_port,
+    )
 
     async def background_work(_app: web.Application) -> AsyncIterator[None]:
         background = Background()

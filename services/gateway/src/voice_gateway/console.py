@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from voice_common.errors import NotFound
 from voice_gateway.answers import Form, choose_coding, none_match
 from voice_gateway.handlers import CACHED
+from voice_gateway.headers import combined
 
 BUILT = Path(__file__).with_name("console_files")
 """Where ``make console`` puts what it builds; nothing of it is in the repository."""
@@ -71,7 +72,7 @@ class BuiltFile:
     async def answer(self, request: web.Request) -> web.Response:
         """Give the file in the best coding that the client takes, or 304 where it has it already."""
         request[CACHED] = True
-        coding = choose_coding(request.headers.get(hdrs.ACCEPT_ENCODING, "identity"))
+        coding = choose_coding(combined(request.headers, hdrs.ACCEPT_ENCODING) or "identity")
         form = self._plain if coding is None else self._forms.get(coding, self._plain)
         headers = {**self._headers, hdrs.ETAG: form.etag}
         if none_match(request.headers.getall(hdrs.IF_NONE_MATCH, ()), form.etag):

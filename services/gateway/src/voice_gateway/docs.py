@@ -21,6 +21,7 @@ from voice_common.web.query import NoQuery, parse_query
 from voice_common.web.shapes import closed, open_ended
 from voice_gateway.answers import Answer, choose_coding, none_match, now_us
 from voice_gateway.handlers import NOT_MODIFIED, brief_readiness
+from voice_gateway.headers import combined
 from voice_gateway.openapi import ApiDescription
 
 DESCRIPTION = web.AppKey("description", ApiDescription)
@@ -107,7 +108,7 @@ def _file(path: Path, content_type: str) -> Callable[[web.Request], Awaitable[we
 
 
 async def _rendered(request: web.Request, answer: Answer, content_type: str) -> web.Response:
-    coding = choose_coding(request.headers.get(hdrs.ACCEPT_ENCODING, "identity"))
+    coding = choose_coding(combined(request.headers, hdrs.ACCEPT_ENCODING) or "identity")
     form = answer.form(coding) or await answer.encode(str(coding))
     headers = {**_HEADERS, hdrs.ETAG: form.etag, hdrs.CONTENT_TYPE: content_type}
     if none_match(request.headers.getall(hdrs.IF_NONE_MATCH, ()), form.etag):

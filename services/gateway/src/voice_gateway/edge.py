@@ -5,22 +5,22 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestHandler
 
-from voice_common.errors import NotFound
-from voice_common.web.observe import REQUEST_ID_HEADER, request_id_of, stamp
+from voice_common.errors import ContentTooLarge, NotFound
+from voice_common.web.observe import stamp
 from voice_common.web.render import error_response
 from voice_common.web.tracing import traced
 from voice_gateway.express import DRESS, EXPRESS
 from voice_gateway.handlers import brief_readiness
+from voice_gateway.headers import combined
 from voice_gateway.metrics import MALFORMED_REQUESTS
 from voice_gateway.protocol import LINGER_SECONDS, MAX_HEADER, MAX_TARGET, Edge, EdgeProtocol
 from voice_gateway.targets import is_clean, is_internal
 
 _KEEP_ALIVE_SECONDS = 75.0
-_VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _CONTINUE = "100-continue"
 _OPS = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -49,20 +49,12 @@ class EdgeRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()  # starts the application
-        app, express = self.app, self._express
+        app, express, largest = self.app, self._express, self._edge.body_bytes
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            if request.version not in _VERSIONS:  # aiohttp would answer in the version that was asked for
-                MALFORMED_REQUESTS.labels(400).inc()
-                raise ConnectionResetError
-            answer = await express.answer(request)
+            answer = await express.answer(request) or _unmet(request, largest)
             if answer is not None:
                 return answer
-            if request.version == HttpVersion11 and _expects_the_unknown(request):
-                response = error_response(417, "Expectation can't be met")
-                response.headers[REQUEST_ID_HEADER] = request_id_of(request)
-                response.force_close()
-                return response
             return await app._handle(request)  # type: ignore[arg-type] # noqa: SLF001 - what aiohttp's own server is given
 
         return EdgeServer(
@@ -80,9 +72,19 @@ class EdgeRunner(web.AppRunner):
         )
 
 
-def _expects_the_unknown(request: web.BaseRequest) -> bool:
-    """Tell whether an ``Expect`` can't be met. aiohttp's own refusal repeats it, and fails where it is no text."""
-    return request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE
+def _unmet(request: web.BaseRequest, largest: int) -> web.Response | None:
+    """Refuse what an ``Expect`` asks for and can't have, before aiohttp bids the body welcome.
+
+    aiohttp's own refusal of an unknown expectation repeats it, and fails where it is no text.
+    """
+    expected = combined(request.headers, hdrs.EXPECT)
+    if expected is None or request.version != HttpVersion11:
+        return None
+    if {each.strip().lower() for each in expected.split(",")} != {_CONTINUE}:
+        return _closing(417, "Expectation can't be met")
+    if request.content_length is not None and request.content_length > largest:
+        return _closing(413, ContentTooLarge.message)
+    return None
 
 
 def _request_class(app: web.Application) -> type[web.Request]:
@@ -109,7 +111,7 @@ def strict(metrics_port: int) -> Middleware:
         if not is_clean(target):
             return _closing(400, "Malformed request target")
         headers = request.headers
-        coding = headers.get(hdrs.TRANSFER_ENCODING)
+        coding = combined(headers, hdrs.TRANSFER_ENCODING)
         if hdrs.TRAILER in headers or (coding is not None and request.version < (1, 1)):
             return _closing(400, "Malformed request")
         if coding is not None and coding.strip().lower() != "chunked":  # RFC 9112 §6.1; aiohttp passes over the rest

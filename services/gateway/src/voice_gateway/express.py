@@ -28,6 +28,7 @@ from voice_gateway.cache import Cache, Outcome, Question
 from voice_gateway.dress import Dress
 from voice_gateway.gate import Gate, TenantHandler
 from voice_gateway.handlers import NOT_MODIFIED, key_of, rendering
+from voice_gateway.headers import combined
 from voice_gateway.passed import Passed
 from voice_gateway.queries import Report, normal_form
 from voice_gateway.targets import is_clean, is_internal
@@ -136,7 +137,7 @@ class Express:
         answer = self._cache.at_hand(question)
         if answer is None:
             return None
-        accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
+        accepted = combined(request.headers, hdrs.ACCEPT_ENCODING)
         encoded = answer.form(None if accepted is None else choose_coding(accepted))
         if encoded is None:
             return None

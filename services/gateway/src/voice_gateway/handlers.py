@@ -15,6 +15,7 @@ from voice_gateway.authentication import Principal
 from voice_gateway.bodies import Bodies
 from voice_gateway.cache import Cache, Fetched, Outcome, Question
 from voice_gateway.gate import ALLOWANCE, TenantHandler
+from voice_gateway.headers import combined
 from voice_gateway.passed import Passed
 from voice_gateway.proxy import Proxy
 from voice_gateway.queries import Report, normal_form
@@ -65,7 +66,7 @@ def key_of(principal: Principal, form: str) -> str:
 
 
 def _question(request: web.BaseRequest, principal: Principal, kind: Report, form: str) -> Question:
-    directives = request.headers.get(hdrs.CACHE_CONTROL)
+    directives = combined(request.headers, hdrs.CACHE_CONTROL)
     demands = set() if directives is None else {part.strip().lower() for part in directives.split(",")}
     return Question(
         key_of(principal, form),
@@ -80,7 +81,7 @@ def _question(request: web.BaseRequest, principal: Principal, kind: Report, form
 async def _rendered(
     request: web.BaseRequest, cache: Cache, question: Question, answer: Answer, outcome: Outcome
 ) -> web.Response:
-    accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
+    accepted = combined(request.headers, hdrs.ACCEPT_ENCODING)
     coding = None if accepted is None else choose_coding(accepted)
     form = answer.form(coding)
     if form is None and coding is not None:

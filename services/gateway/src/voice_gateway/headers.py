@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from multidict import CIMultiDictProxy
+
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -41,12 +43,20 @@ _SPAN = (1 << 64) - 1
 Pairs = Iterable[tuple[str, str]]
 
 
+def combined(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    """Give the value of a header that is a list, whose lines are one list (RFC 9110 §5.3); ``None`` without any."""
+    values = headers.getall(name, None)
+    if values is None:
+        return None
+    return values[0] if len(values) == 1 else ", ".join(values)
+
+
 def _named(value: str) -> set[str]:
     return {name.strip().lower() for name in value.split(",")}
 
 
 def to_service(received: Pairs, connection: str | None) -> list[tuple[str, str]]:
-    """Give those headers of a request that a service may see; `connection` is its ``Connection`` header."""
+    """Give those headers of a request that a service may see; `connection` is its ``Connection``, all lines."""
     kept = [pair for pair in received if _is_sent(pair[0])]
     return kept if connection is None else _without(kept, _named(connection))
 

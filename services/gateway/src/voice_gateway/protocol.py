@@ -11,9 +11,10 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 
 import structlog
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, BadHttpMethod, LineTooLong
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
@@ -22,24 +23,29 @@ from voice_common.ids import request_id
 from voice_common.web.observe import REQUEST_ID_HEADER
 from voice_common.web.render import error_response
 from voice_gateway.connections import Connections, Ending
+from voice_gateway.methods import with_unknown_method
 from voice_gateway.metrics import MALFORMED_REQUESTS
+from voice_gateway.targets import in_origin_form
 
 MAX_TARGET = 8190  # what the services behind take, too
 MAX_HEADER = 8189  # unlike MAX_TARGET, so that aiohttp's LineTooLong tells by its limit which one it was
 LINGER_SECONDS = 2.0
 """For how long what a client still sends is read and dropped, so that it sees the answer and not a reset."""
 
+_VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _INT = struct.Struct("i")
+_READ_BYTES = 64 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
 _log = structlog.get_logger("voice.gateway.edge")
 
 
 class Edge(NamedTuple):
-    """What the edge goes by: the book of connections, what a request's head may have, the operators' port."""
+    """What the edge goes by: the book of connections, what a request may have, the operators' port."""
 
     connections: Connections
     headers: int
     head_bytes: int
+    body_bytes: int
     metrics_port: int
 
 
@@ -102,6 +108,7 @@ class EdgeProtocol(RequestHandler):
         if size > self._edge.head_bytes:
             self._refuse_large_heads()
         if count != self._request_count:
+            self._amend(data)
             self._last_body = self._messages[-1][1]
             self._head_bytes = 0
             begun = data and self._last_body is EMPTY_PAYLOAD and not data.endswith(_END_OF_HEAD)
@@ -109,6 +116,29 @@ class EdgeProtocol(RequestHandler):
         elif not in_body and (self.head_since or data.strip(b"\r\n")):  # empty lines begin no head
             self._head_bytes = size
             self.head_since = self.head_since or self._connections.clock()
+
+    def _amend(self, data: bytes) -> None:
+        """Make of what the parser says of requests what the contract says of them; `data` is what it read last."""
+        for place, (message, payload) in enumerate(self._messages):
+            if isinstance(message, _ErrInfo):
+                if isinstance(message.exc, BadHttpMethod):
+                    known = with_unknown_method(data, self._new_parser)
+                    self._messages[place] = (known or message, payload)
+            elif message.version not in _VERSIONS:  # aiohttp would answer in the version that was asked for
+                self._messages[place] = (_ErrInfo(400, BadHttpMessage("version"), ""), payload)
+            elif message.path[:1] != "/":
+                self._messages[place] = (in_origin_form(message), payload)
+
+    def _new_parser(self) -> HttpRequestParser:
+        return HttpRequestParser(
+            self,
+            self._loop,
+            _READ_BYTES,
+            max_line_size=MAX_TARGET,
+            max_field_size=MAX_HEADER,
+            max_headers=self._edge.headers,
+            auto_decompress=False,
+        )
 
     def _refuse_large_heads(self) -> None:
         """See whether it is heads that are so large, and not bodies; one that is not whole yet ends the connection."""

@@ -16,7 +16,7 @@ from voice_gateway.addresses import ClientAddresses
 from voice_gateway.authentication import Principal
 from voice_gateway.cache import Fetched
 from voice_gateway.exchange import Answer
-from voice_gateway.headers import to_client, to_service, traceparent_of
+from voice_gateway.headers import combined, to_client, to_service, traceparent_of
 from voice_gateway.passed import Passed
 from voice_gateway.upstream import Service
 
@@ -47,7 +47,7 @@ class Proxy:
             if answer.status == 401 and principal is not None:  # noqa: PLR2004 - it is the gateway it does not know
                 raise BadGateway
             if answer.status >= 400:  # noqa: PLR2004 - an error
-                return await _error(answer)
+                return await _error(answer, request.method)
             return await _pass_on(request, answer)
 
         headers = self._headers(request, service, principal)
@@ -68,8 +68,8 @@ class Proxy:
         peer = request.remote
         trusted = self._addresses.trusts_peer(peer)
         before = received.getall(hdrs.X_FORWARDED_FOR, ()) if trusted else ()
-        traceparent, own = traceparent_of(received.get("traceparent"))
-        headers = to_service(received.items(), received.get(hdrs.CONNECTION))
+        traceparent, own = traceparent_of(combined(received, "traceparent"))
+        headers = to_service(received.items(), combined(received, hdrs.CONNECTION))
         headers += (
             (IDENTITY_HEADER, self._signer.sign(Identity(tenant, scopes, request_id), service.name)),
             (REQUEST_ID_HEADER, request_id),
@@ -87,7 +87,7 @@ async def _fetched(answer: Answer) -> Fetched:
     if answer.status == 401:  # noqa: PLR2004 - it is the gateway it does not know
         raise BadGateway
     if answer.status >= 400:  # noqa: PLR2004 - an error
-        error = await _error(answer)
+        error = await _error(answer, hdrs.METH_GET)
         return Fetched(error.status, bytes(error.body), error.headers)  # type: ignore[arg-type]
     body = await _whole(answer)
     if answer.status != 200 or not _is_json(answer):  # noqa: PLR2004 - a report is a 200 of JSON
@@ -96,12 +96,10 @@ async def _fetched(answer: Answer) -> Fetched:
 
 
 async def _pass_on(request: web.BaseRequest, answer: Answer) -> web.StreamResponse | Passed:
-    headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
-    length = answer.content_length
     if request.method == hdrs.METH_HEAD:
-        if length is not None:
-            headers.append((hdrs.CONTENT_LENGTH, str(length)))
-        return web.Response(status=answer.status, headers=headers)
+        return _head_of(answer)
+    headers = to_client(answer.headers.items(), combined(answer.headers, hdrs.CONNECTION))
+    length = answer.content_length
     if length is not None and length <= _AT_ONCE:
         return Passed(answer.status, headers, await answer.read())
     response = web.StreamResponse(status=answer.status, headers=headers)
@@ -129,13 +127,23 @@ async def _taken(written: Awaitable[object]) -> None:
         raise ClientLeftError from error
 
 
-async def _error(answer: Answer) -> web.Response:
+async def _error(answer: Answer, method: str) -> web.Response:
     """Give a service's error: unchanged where it is JSON, else in the contract's words."""
+    if method == hdrs.METH_HEAD:
+        return _head_of(answer) if _is_json(answer) and answer.content_length else _error_of(answer.status)
     body = await _whole(answer, _AT_ONCE)
     if _is_json(answer) and _is_object(body):
-        headers = to_client(answer.headers.items(), answer.headers.get(hdrs.CONNECTION))
+        headers = to_client(answer.headers.items(), combined(answer.headers, hdrs.CONNECTION))
         return web.Response(status=answer.status, headers=headers, body=body)
     return _error_of(answer.status)
+
+
+def _head_of(answer: Answer) -> web.Response:
+    """Give the answer to HEAD: what GET would have but its body, so also that one's length."""
+    headers = to_client(answer.headers.items(), combined(answer.headers, hdrs.CONNECTION))
+    if answer.content_length is not None:
+        headers.append((hdrs.CONTENT_LENGTH, str(answer.content_length)))
+    return web.Response(status=answer.status, headers=headers)
 
 
 def _error_of(status: int) -> web.Response:

@@ -40,7 +40,9 @@ def request_id_of(request: web.BaseRequest) -> str:
     """Give the request's id: the client's own where it has the right form, else one made for it."""
     known = request.get(REQUEST_ID)
     if known is None:
-        known = request[REQUEST_ID] = request_id(request.headers.get(REQUEST_ID_HEADER))
+        headers = request.headers  # a plain dict where aiohttp made the request up for what it could not parse
+        sent = headers.getall(REQUEST_ID_HEADER) if REQUEST_ID_HEADER in headers else []
+        known = request[REQUEST_ID] = request_id(sent[0] if len(sent) == 1 else None)
     return known
 
 
