@@ -10,18 +10,9 @@ from aiohttp import web
 from hypothesis import strategies as st
 
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import (
-    CallState,
-    Hangup,
-    History,
-    Leg,
-    Line,
-    Lines,
-    Outcome,
-    RecordingFacts,
-    Source,
-    ToolCall,
-)
+from voice_common.store.legs import Hangup, Leg
+from voice_common.store.state import CallState, Outcome, RecordingFacts, ToolCall
+from voice_common.store.transcript import History, Line, Lines, Source
 from voice_common.web.app import make_app
 from voice_common.web.render import json_response
 
@@ -68,6 +59,8 @@ recordings = stamped(
     st.builds(RecordingFacts, times_or_none, times_or_none, st.lists(st.sampled_from(["u", "v"])).map(tuple))
 )
 leg_keys = st.sampled_from(["", "leg:a", "leg:b", "control:a", "control:b"])
+tracks = st.sampled_from(["", "inbound", "outbound"])
+spoken = st.builds(Lines, times, told, leg_keys, tracks)
 links = st.tuples(st.sampled_from(["leg:a", "leg:b"]), st.sampled_from(["control:a", "control:b"]))
 states = st.builds(
     CallState,
@@ -83,7 +76,8 @@ states = st.builds(
     legs=st.dictionaries(leg_keys, legs),
     recordings=st.dictionaries(names, recordings),
     tools=st.dictionaries(names, tools),
-    lines=st.dictionaries(st.tuples(st.sampled_from(list(Source)), names), st.builds(Lines, times, told)),
+    lines=st.dictionaries(st.tuples(st.sampled_from(list(Source)), names), spoken),
     gather=st.none() | st.builds(History, times, names, told),
     session_ended_at=times_or_none,
+    recording_texts=st.dictionaries(names, stamped(texts)),
 )

@@ -13,17 +13,9 @@ from voice_common.identity import IDENTITY_HEADER, Identity, IdentitySigner, new
 from voice_common.mongo import Database
 from voice_common.store.conversations import CONVERSATIONS, conversation_document
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import (
-    CallState,
-    Hangup,
-    Leg,
-    Line,
-    Lines,
-    Outcome,
-    RecordingFacts,
-    Source,
-    ToolCall,
-)
+from voice_common.store.legs import Hangup, Leg
+from voice_common.store.state import CallState, Outcome, RecordingFacts, ToolCall
+from voice_common.store.transcript import Line, Lines, Source
 from voice_common.times import now_ms
 
 PRIVATE_KEY, PUBLIC_KEY = new_key_pair()

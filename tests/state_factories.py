@@ -10,9 +10,7 @@ from voice_common.store.facts import (
     Knows,
     facts_of,
 )
-from voice_common.store.state import (
-    CallState,
-)
+from voice_common.store.state import CallState
 
 T0 = 1_000_000
 

@@ -14,14 +14,8 @@ from voice_common.store.facts import (
     tool_calls_of,
 )
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import (
-    CallState,
-    Hangup,
-    Leg,
-    Outcome,
-    RecordingFacts,
-    ToolCall,
-)
+from voice_common.store.legs import Hangup, Leg
+from voice_common.store.state import CallState, Outcome, RecordingFacts, ToolCall
 
 
 def leg(key: str, at: int = T0, *, opened: bool = False, hung_up: bool = False, answered: bool = False,
@@ -104,7 +98,7 @@ def test_legs_linked_through_one_another_are_one() -> None:
     state = whole(
         leg("leg:a", opened=True, link="control:x"), leg("control:x", T0 + 1), leg("leg:b", T0 + 2, link="control:x")
     )
-    assert len(legs_of(state)) == 1
+    assert len(legs_of(state).all) == 1
 
 
 # answered_at, status, duration

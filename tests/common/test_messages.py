@@ -10,13 +10,8 @@ from voice_common.store.facts import (
     messages_of,
 )
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import (
-    CallState,
-    History,
-    Line,
-    Lines,
-    Source,
-)
+from voice_common.store.state import CallState
+from voice_common.store.transcript import History, Line, Lines, Source
 
 
 def lines(source: Source, event: str, at: int, *told: tuple[str, str], scores: tuple[int, ...] = ()) -> CallState:

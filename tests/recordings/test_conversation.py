@@ -25,7 +25,8 @@ from watchdog import Watchdog
 
 from voice_common.mongo import Database
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import CallState, Line, Lines, Outcome, Source, ToolCall
+from voice_common.store.state import CallState, Outcome, ToolCall
+from voice_common.store.transcript import Line, Lines, Source
 from voice_common.times import now_ms
 
 from .conftest import Get, StartService

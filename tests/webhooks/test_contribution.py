@@ -177,11 +177,8 @@ def test_a_transcription_of_the_outbound_track_is_the_assistants() -> None:
         data = {"transcript": f"on {name}", "is_final": True, "transcription_track": name}
         return event("call.transcription", T0 + at, transcription_data=data)
 
-    assert said(track(1, "inbound"), track(2, "outbound"), track(3, None)) == [
-        ("user", "on inbound"),
-        ("assistant", "on outbound"),
-        ("user", "on None"),
-    ]
+    assert said(track(1, "inbound"), track(2, "outbound")) == [("user", "on inbound"), ("assistant", "on outbound")]
+    assert said(track(1, None)) == [("user", "on None")]
 
 
 def test_of_gather_histories_the_longest_is_the_transcript() -> None:
@@ -300,3 +297,27 @@ def test_a_small_t_and_z_and_second_60_are_read_as_times() -> None:
     ended = event("call.hangup", T0, end_time="2025-01-15t10:00:60z")
     assert facts(ended).ended_at == facts(event("call.hangup", T0, end_time="2025-01-15T10:00:59.999Z")).ended_at
     assert facts(ended).ended_at != T0
+
+
+def test_a_body_with_created_at_and_no_occurred_at_occurred_then() -> None:
+    told = event("call.answered", T0 + 5)
+    told["data"]["created_at"] = told["data"].pop("occurred_at")
+    assert facts(told).answered_at == T0 + 5
+
+
+@pytest.mark.parametrize("client_state", ["aGF2ZSBhIG5pY2UgZGF5ID1d", "g3QAAAAC", "not base64", None, 7, {"a": 1}])
+def test_a_client_state_that_is_no_json_changes_nothing(client_state: object) -> None:
+    assert facts(event("call.answered", client_state=client_state)) == facts(event("call.answered"))
+
+
+def test_of_two_recordings_with_the_same_end_the_one_with_the_later_id_counts() -> None:
+    def saved(recording: str) -> dict[str, Any]:
+        urls = {"mp3": f"https://x.example/{recording}.mp3"}
+        return event(
+            "call.recording.saved", recording_id=recording, recording_ended_at=render_ms(T0), recording_urls=urls
+        )
+
+    for order in ([saved("r1"), saved("r2")], [saved("r2"), saved("r1")]):
+        recording = recording_of(state_of(*order))
+        assert recording is not None
+        assert recording.id == "r2"

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import CallState, Leg, Line, RecordingFacts, Source, ToolCall
+from voice_common.store.legs import Legs
+from voice_common.store.state import CallState, RecordingFacts, ToolCall
+from voice_common.store.transcript import Entry, chosen_lines
 
 _THRESHOLD = 500
-_ROLES = ("user", "assistant")
-# Plain texts: going through the enum itself took a tenth of the projection.
-_SOURCES = tuple(source.value for source in Source)
-_CONVERSATION, _GATHER = Source.CONVERSATION.value, Source.GATHER.value
 
 Knows = Callable[[Iterable[str]], bool]
 """Tells whether what a caller said, line by line, is in a language that the scores of sentiment are for."""
@@ -74,15 +72,15 @@ def facts_of(state: CallState, knows: Knows) -> Facts:
         message = "a state without an event has no facts"
         raise ValueError(message)
     legs = legs_of(state)
+    first = legs.first
     answered_at = state.answered_at if state.answered_at is not None else state.evidence_at
     ended_at = _end_of_call(state, legs)
     if ended_at is not None and answered_at is not None:
         # Two hosts, two clocks: an answer can be stamped after the hangup.
         ended_at = max(ended_at, answered_at)
     closed = Phase.FAILED if answered_at is None else Phase.COMPLETED
-    first = min((leg for leg in legs if leg.first), key=_beginning, default=Leg())
     outcomes = [tool.outcome.value.succeeded for tool in state.tools.values() if tool.outcome]
-    heard, answers = (_lines_of(state, role) for role in _ROLES)
+    heard, answers = chosen_lines(state.lines, state.gather, legs)
     return Facts(
         started_at=state.started_at,
         newest_at=state.newest_at,
@@ -104,15 +102,10 @@ def facts_of(state: CallState, knows: Knows) -> Facts:
 
 def messages_of(state: CallState) -> list[Message]:
     """Give the transcript, oldest first; each role's from the one source that has most lines of it."""
-    ordered = sorted(
-        ((at, event, place, line) for role in _ROLES for at, event, place, line in _lines_of(state, role)),
-        key=lambda entry: entry[:3],
-    )
+    heard, answers = chosen_lines(state.lines, state.gather, legs_of(state))
     return [
-        Message(event if place is None else f"{event}:{place}", line.role, line.text, line.created_at)
-        for at, event, place, line in (
-            (at, event, place if place >= 0 else None, line) for at, event, place, line in ordered
-        )
+        Message(event if place < 0 else f"{event}:{place}", line.role, line.text, at)
+        for at, event, place, line in sorted(heard + answers, key=_place)
     ]
 
 
@@ -130,60 +123,17 @@ def tool_calls_of(state: CallState) -> list[tuple[str, ToolCall]]:
     return sorted(state.tools.items(), key=lambda entry: (entry[1].seen.at, entry[1].seen.event, entry[0]))
 
 
-def legs_of(state: CallState) -> list[Leg]:
-    """Give the call's legs: what was said of a leg under its leg id and under its control id is one leg.
-
-    Events that name no leg speak of the call's only leg where there is just one, else of one of their own.
-    """
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while (above := parent.setdefault(key, key)) != key:
-            key = above
-        return key
-
-    for leg, control in sorted(state.links):
-        left, right = sorted((root(leg), root(control)))
-        parent[right] = left
-    joined: dict[str, Leg] = {}
-    for key, facts in state.legs.items():
-        if key:
-            top = root(key)
-            joined[top] = joined[top].join(facts) if top in joined else facts
-    nameless = state.legs.get("")
-    if nameless is not None:
-        only = next(iter(joined)) if len(joined) == 1 else ""
-        joined[only] = joined[only].join(nameless) if only in joined else nameless
-    # In the order of their ids: two legs that begin at once must not be told apart by the order of arrival.
-    return [joined[key] for key in sorted(joined)]
+def legs_of(state: CallState) -> Legs:
+    """Give the call's legs."""
+    return Legs(state.legs, state.links)
 
 
-def _lines_of(state: CallState, role: str) -> list[tuple[int, str, int, Line]]:
-    """Give a role's lines as ``(at, event, place, line)``; `place` is -1 where the event tells of just one."""
-    by_source: dict[str, list[tuple[int, str, int, Line]]] = {}
-    for (source, event), said in state.lines.items():
-        of_source = by_source.get(source)
-        if of_source is None:
-            of_source = by_source[source] = []
-        single = source != _CONVERSATION
-        for place, line in enumerate(said.lines):
-            if line.role == role:
-                of_source.append((said.at, event, -1 if single else place, line))
-    if state.gather is not None:
-        by_source[_GATHER] = [
-            (state.gather.at, state.gather.event, place, line)
-            for place, line in enumerate(state.gather.lines)
-            if line.role == role
-        ]
-    return max((by_source[source] for source in _SOURCES if source in by_source), key=len, default=[])
-
-
-def _sentiment_of(state: CallState, heard: list[tuple[int, str, int, Line]], knows: Knows) -> str | None:
+def _sentiment_of(state: CallState, heard: list[Entry], knows: Knows) -> str | None:
     if state.sentiment is not None:
         return state.sentiment.value
-    scores = [line.score for _, _, _, line in heard if line.score is not None]
+    scores = [entry.line.score for entry in heard if entry.line.score is not None]
     # In the order of the transcript: the language must not depend on the order of arrival.
-    if not scores or not knows(line.text for _, _, _, line in sorted(heard, key=lambda entry: entry[:3])):
+    if not scores or not knows(entry.line.text for entry in sorted(heard, key=_place)):
         return None
     total, bound = sum(scores), _THRESHOLD * len(scores)
     if total >= bound:
@@ -191,12 +141,12 @@ def _sentiment_of(state: CallState, heard: list[tuple[int, str, int, Line]], kno
     return "negative" if total <= -bound else "neutral"
 
 
-def _end_of_call(state: CallState, legs: list[Leg]) -> int | None:
+def _end_of_call(state: CallState, legs: Legs) -> int | None:
     """Give when the call ended: its legs' end; the AI session's where no leg was opened or hung up."""
-    if not any(leg.opened or leg.hung_up for leg in legs):
+    if not any(leg.opened or leg.hung_up for leg in legs.all):
         return state.session_ended_at
     # A leg that only rang holds nothing open once another was answered: its hangup can be lost.
-    deciding = [leg for leg in legs if leg.answered] or [leg for leg in legs if leg.opened]
+    deciding = [leg for leg in legs.all if leg.answered] or [leg for leg in legs.all if leg.opened]
     return state.hangup.value.ended_at if state.hangup and all(leg.hung_up for leg in deciding) else None
 
 
@@ -204,12 +154,8 @@ def _end_of(said: Stamped[RecordingFacts]) -> int:
     return said.at if said.value.ended_at is None else said.value.ended_at
 
 
-def _beginning(leg: Leg) -> tuple[int, int, str]:
-    """Order legs: all of a call's can carry the same `start_time`, so the events' own times come before their ids."""
-    if leg.first is None:
-        return 0, 0, ""
-    own = leg.occurred or leg.first
-    return leg.first.at, own.at, own.event
+def _place(entry: Entry) -> tuple[int, str, int]:
+    return entry[:3]
 
 
 def _value(said: Stamped[str] | None) -> str | None:

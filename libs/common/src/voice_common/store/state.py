@@ -8,51 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from voice_common.store.lattice import Stamped, earliest, greater, greatest, join_maps, latest, least
-
-
-class Source(StrEnum):
-    """Where a message's text can come from, in the order in which ties between sources are broken."""
-
-    TRANSCRIPT = "transcript"
-    TRANSCRIPTION = "transcription"
-    RESPONSE = "response"
-    CONVERSATION = "conversation"
-    GATHER = "gather"
-
-
-class Line(NamedTuple):
-    """One utterance; `score` is its sentiment in -10000…10000 where the caller said it, as if it were English."""
-
-    role: str
-    text: str
-    created_at: int
-    score: int | None
-
-
-class Lines(NamedTuple):
-    """The utterances that one event tells of, in their order there."""
-
-    at: int
-    lines: tuple[Line, ...]
-
-
-class History(NamedTuple):
-    """A whole history of a gather; the longest one counts, then the latest."""
-
-    at: int
-    event: str
-    lines: tuple[Line, ...]
-
-
-class Hangup(NamedTuple):
-    """When a leg ended, and why."""
-
-    ended_at: int
-    cause: str | None
+from voice_common.store.legs import Hangup, Leg
+from voice_common.store.transcript import History, Line, Lines, join_histories
 
 
 class Outcome(NamedTuple):
@@ -61,36 +21,6 @@ class Outcome(NamedTuple):
     succeeded: bool
     error: str | None
     duration_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """What is known of one leg of the call.
-
-    `first` is the earliest time that one of its events speaks of, `occurred` the earliest time that one occurred.
-    """
-
-    first: Stamped[None] | None = None
-    direction: Stamped[str] | None = None
-    caller: Stamped[str] | None = None
-    callee: Stamped[str] | None = None
-    opened: bool = False
-    hung_up: bool = False
-    answered: bool = False
-    occurred: Stamped[None] | None = None
-
-    def join(self, other: Leg) -> Leg:
-        """Join what two sets of events say of this leg."""
-        return Leg(
-            earliest(self.first, other.first),
-            earliest(self.direction, other.direction),
-            earliest(self.caller, other.caller),
-            earliest(self.callee, other.callee),
-            self.opened or other.opened,
-            self.hung_up or other.hung_up,
-            self.answered or other.answered,
-            earliest(self.occurred, other.occurred),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +64,13 @@ def _join_recordings(left: Stamped[RecordingFacts], right: Stamped[RecordingFact
     return max(left, right, key=lambda said: (bool(said.value.urls), said.at, said.event, repr(said.value)))
 
 
-def _join_histories(left: History | None, right: History | None) -> History | None:
-    if left is None or right is None:
-        return right if left is None else left
-    return max(left, right, key=lambda history: (len(history.lines), history.at, history.event, repr(history.lines)))
-
-
 @dataclass(frozen=True, slots=True)
 class CallState:
     """All that the events of one call say; times in milliseconds since the epoch.
 
     `keys` are the Telnyx keys that verified its events, `ids` the foreign ids that name it (``leg:…``,
-    ``control:…``, ``conversation:…``), `links` the pairs of leg and control id that name one leg.
+    ``control:…``, ``conversation:…``), `links` the pairs of leg and control id that name one leg, `recording_texts`
+    what was said in a recording as the provider has it, by the recording's id: nobody knows who said it.
     """
 
     keys: frozenset[str] = frozenset()
@@ -163,6 +88,7 @@ class CallState:
     lines: Mapping[tuple[str, str], Lines] = field(default_factory=dict)
     gather: History | None = None
     session_ended_at: int | None = None
+    recording_texts: Mapping[str, Stamped[str]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -186,8 +112,9 @@ class CallState:
             join_maps(self.recordings, other.recordings, _join_recordings),
             join_maps(self.tools, other.tools, _join_tools),
             join_maps(self.lines, other.lines, greater),
-            _join_histories(self.gather, other.gather),
+            join_histories(self.gather, other.gather),
             greatest(self.session_ended_at, other.session_ended_at),
+            join_maps(self.recording_texts, other.recording_texts, _later),
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -221,11 +148,12 @@ class CallState:
                 [key, _pack(tool.seen), _pack(tool.name), _pack(tool.arguments), _pack(tool.outcome)]
                 for key, tool in sorted(self.tools.items())
             ],
-            "lines": [[*key, said.at, [list(line) for line in said.lines]] for key, said in sorted(self.lines.items())],
+            "lines": [_pack_lines(key, said) for key, said in sorted(self.lines.items())],
             "gather": None
             if self.gather is None
             else [self.gather.at, self.gather.event, [list(line) for line in self.gather.lines]],
             "session_ended_at": self.session_ended_at,
+            "recording_texts": [[key, *_pack(said)] for key, said in sorted(self.recording_texts.items())],
         }
 
     @staticmethod
@@ -236,7 +164,7 @@ class CallState:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> CallState:
-        """Read what `to_document` gave."""
+        """Read what `to_document` gave, of this code or of older code: what that did not know is what nobody said."""
         gather = document["gather"]
         return cls(
             frozenset(document["keys"]),
@@ -248,19 +176,7 @@ class CallState:
             document["evidence_at"],
             _unpack(document["hangup"], Hangup),
             _unpack(document["sentiment"]),
-            {
-                key: Leg(
-                    _unpack(first),
-                    _unpack(direction),
-                    _unpack(caller),
-                    _unpack(callee),
-                    opened,
-                    hung_up,
-                    answered,
-                    _unpack(occurred),
-                )
-                for key, first, direction, caller, callee, opened, hung_up, answered, occurred in document["legs"]
-            },
+            {key: _unpack_leg(said) for key, *said in document["legs"]},
             {
                 key: Stamped(at, event, RecordingFacts(started, ended, tuple(urls)))
                 for key, at, event, (started, ended, urls) in document["recordings"]
@@ -270,12 +186,29 @@ class CallState:
                 for key, seen, name, arguments, outcome in document["tools"]
             },
             {
-                (source, event): Lines(at, tuple(Line(*line) for line in lines))
-                for source, event, at, lines in document["lines"]
+                (source, event): Lines(at, tuple(Line(*line) for line in lines), *of_leg)
+                for source, event, at, lines, *of_leg in document["lines"]
             },
             None if gather is None else History(gather[0], gather[1], tuple(Line(*line) for line in gather[2])),
-            document["session_ended_at"],
+            document.get("session_ended_at"),
+            {key: Stamped(at, event, text) for key, at, event, text in document.get("recording_texts", ())},
         )
+
+
+def _later(left: Stamped[str], right: Stamped[str]) -> Stamped[str]:
+    return latest(left, right) or left
+
+
+def _pack_lines(key: tuple[str, str], said: Lines) -> list[Any]:
+    packed: list[Any] = [*key, said.at, [list(line) for line in said.lines]]
+    return [*packed, said.leg, said.track] if said.leg or said.track else packed
+
+
+def _unpack_leg(said: list[Any]) -> Leg:
+    first, direction, caller, callee, opened, hung_up, *newer = said
+    answered, occurred = newer or (False, None)  # older code did not tell an answer from a beginning
+    names = (_unpack(direction), _unpack(caller), _unpack(callee))
+    return Leg(_unpack(first), *names, opened, hung_up, answered, _unpack(occurred))
 
 
 def _pack(said: Stamped[Any] | None) -> Any:  # noqa: ANN401 - what BSON holds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from voice_common.store.envelope import Envelope
 from voice_common.store.state import CallState
 from voice_webhooks.contribution.legs import hangup_of, legs_of, links_of, spoken_start
-from voice_webhooks.contribution.recordings import recordings_of
+from voice_webhooks.contribution.recordings import recording_texts_of, recordings_of
 from voice_webhooks.contribution.sentiment import sentiment_of
 from voice_webhooks.contribution.tools import tools_of
 from voice_webhooks.contribution.transcripts import gather_of, is_partial, lines_of
@@ -47,5 +47,6 @@ def contribution_of(envelope: Envelope, key: str) -> CallState | None:
         tools=tools_of(envelope),
         lines=lines_of(envelope),
         gather=gather,
+        recording_texts=recording_texts_of(envelope),
         session_ended_at=envelope.occurred_at if envelope.type in _SESSION_ENDS else None,
     )

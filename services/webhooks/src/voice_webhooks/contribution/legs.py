@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voice_common.store.envelope import Envelope, read_id
 from voice_common.store.lattice import Stamped
-from voice_common.store.state import Hangup, Leg
+from voice_common.store.legs import Hangup, Leg
 from voice_common.times import read_event_time
 from voice_webhooks.contribution.values import text_of, word_of
 
@@ -25,14 +25,22 @@ def direction_of(value: object) -> str | None:
     return _DIRECTIONS.get(word_of(value))
 
 
+def leg_of(envelope: Envelope) -> str:
+    """Give the key of the leg that the event names: by its leg id, else by its control id; ``""`` for none."""
+    leg = read_id(envelope.payload.get("call_leg_id"))
+    if leg:
+        return f"leg:{leg}"
+    control = read_id(envelope.payload.get("call_control_id"))
+    return f"control:{control}" if control else ""
+
+
 def legs_of(envelope: Envelope) -> dict[str, Leg]:
     """Give the leg that the event speaks of, by leg id, else by control id, else without a name."""
     payload = envelope.payload
-    leg, control = read_id(payload.get("call_leg_id")), read_id(payload.get("call_control_id"))
     opened, hung_up = envelope.type in _OPENING, envelope.type == _HANGUP
     direction = direction_of(payload.get("direction"))
     caller, callee = text_of(payload.get("from")), text_of(payload.get("to"))
-    key = f"leg:{leg}" if leg else f"control:{control}" if control else ""
+    key = leg_of(envelope)
     if not key and not (opened or hung_up or direction or caller or callee):
         return {}
     return {

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from voice_common.store.envelope import Envelope, read_id
 from voice_common.store.lattice import Stamped
 from voice_common.store.state import Outcome, ToolCall
+from voice_webhooks.contribution.histories import GATHERS, messages_of
 from voice_webhooks.contribution.values import flag_of, json_text_of, number_of, object_of, objects_of, text_of, word_of
 
 _SUCCEEDED = frozenset({"succeeded", "success", "completed", "ok"})
@@ -18,9 +21,7 @@ def tools_of(envelope: Envelope) -> dict[str, ToolCall]:
     """Give the tool calls that the event tells of, by their id."""
     if envelope.type == "ai.assistant.tool_call":
         return _tool_call_event(envelope)
-    if envelope.type == "call.conversation.ended":
-        return _in_messages(envelope)
-    return {}
+    return _in_history(envelope)
 
 
 def _tool_call_event(envelope: Envelope) -> dict[str, ToolCall]:
@@ -35,7 +36,7 @@ def _tool_call_event(envelope: Envelope) -> dict[str, ToolCall]:
         )
     )
     key = read_id(payload.get("tool_call_id")) or envelope.event
-    return {key: _tool(envelope, payload.get("name"), payload.get("arguments"), outcome)}
+    return {key: _tool(envelope, payload.get("name"), payload.get("arguments"), outcome, envelope.occurred_at)}
 
 
 def _succeeded(payload: Mapping[str, Any]) -> bool | None:
@@ -45,19 +46,41 @@ def _succeeded(payload: Mapping[str, Any]) -> bool | None:
     return False if status in _FAILED else flag_of(payload.get("success"))
 
 
-def _in_messages(envelope: Envelope) -> dict[str, ToolCall]:
-    """Read the tool calls of a conversation's messages; they say that a call was made, not how it ended."""
-    tools = {}
-    for place, message in enumerate(objects_of(envelope.payload.get("messages"))):
-        for number, call in enumerate(objects_of(message.get("tool_calls"))):
+def _in_history(envelope: Envelope) -> dict[str, ToolCall]:
+    """Read the tool calls of a history, and the ``tool`` messages that answer them: those are their outcomes."""
+    tools: dict[str, ToolCall] = {}
+    # A gather tells its history again each time: a call without an id is known by its place there.
+    nameless = "gather" if envelope.type in GATHERS else envelope.event
+    for place, told in enumerate(messages_of(envelope)):
+        for number, call in enumerate(objects_of(told.message.get("tool_calls"))):
             function = object_of(call.get("function"))
-            key = read_id(call.get("id")) or f"{envelope.event}:{place}:{number}"
-            tools[key] = _tool(envelope, function.get("name"), function.get("arguments"), None)
+            key = read_id(call.get("id")) or f"{nameless}:{place}:{number}"
+            _add(tools, key, _tool(envelope, function.get("name"), function.get("arguments"), None, told.at))
+        answered = read_id(told.message.get("tool_call_id")) if told.role == "tool" else None
+        if answered:
+            outcome = _outcome_in(told.text)
+            _add(tools, answered, _tool(envelope, told.message.get("name"), None, outcome, told.at))
     return tools
 
 
-def _tool(envelope: Envelope, name: object, arguments: object, outcome: Outcome | None) -> ToolCall:
-    at, event = envelope.occurred_at, envelope.event
+def _outcome_in(content: str | None) -> Outcome:
+    """Read what a tool answered: failed where that is an object that says so, else succeeded."""
+    try:
+        said = object_of(orjson.loads(content or ""))
+    except orjson.JSONDecodeError:
+        said = {}
+    error = said.get("error")
+    erred = bool(error) and flag_of(error) is not False
+    failed = erred or flag_of(said.get("success")) is False or word_of(said.get("status")) in _FAILED
+    return Outcome(not failed, json_text_of(error) if erred else None, None)
+
+
+def _add(tools: dict[str, ToolCall], key: str, tool: ToolCall) -> None:
+    tools[key] = tools[key].join(tool) if key in tools else tool
+
+
+def _tool(envelope: Envelope, name: object, arguments: object, outcome: Outcome | None, at: int) -> ToolCall:
+    event = envelope.event
     said_name, said_arguments = text_of(name), json_text_of(arguments)
     return ToolCall(
         Stamped(at, event, None),

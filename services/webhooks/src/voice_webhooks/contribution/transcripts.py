@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from voice_common.store.envelope import Envelope
-from voice_common.store.state import History, Line, Lines, Source
-from voice_common.times import read_event_time
+from voice_common.store.transcript import ASSISTANT, USER, History, Line, Lines, Source
+from voice_webhooks.contribution.histories import CONVERSATION_ENDED, GATHERS, messages_of, role_of
+from voice_webhooks.contribution.legs import leg_of
 from voice_webhooks.contribution.sentiment import score_of, scores_of
-from voice_webhooks.contribution.values import flag_of, object_of, objects_of, text_of, word_of
+from voice_webhooks.contribution.values import flag_of, object_of, text_of, word_of
 
-_ROLES = frozenset({"user", "assistant"})
-_SCORED = "user"
-_GATHERS = frozenset({"call.ai_gather.ended", "call.ai_gather.message_history_updated"})
 _TRANSCRIPT, _TRANSCRIPTION = "ai.assistant.transcript", "call.transcription"
 
 
@@ -31,41 +26,47 @@ def lines_of(envelope: Envelope) -> dict[tuple[str, str], Lines]:
     payload = envelope.payload
     if envelope.type == _TRANSCRIPT:
         text = next((found for key in ("text", "transcript", "content") if (found := text_of(payload.get(key)))), None)
-        return _single(envelope, Source.TRANSCRIPT, word_of(payload.get("role")), text)
+        return _single(envelope, Source.TRANSCRIPT, role_of(payload.get("role")), text)
     if envelope.type == _TRANSCRIPTION:
         data = object_of(payload.get("transcription_data"))
-        role = "assistant" if word_of(data.get("transcription_track")) == "outbound" else "user"
-        return _single(envelope, Source.TRANSCRIPTION, role, text_of(data.get("transcript")))
+        return _transcription(envelope, word_of(data.get("transcription_track")), text_of(data.get("transcript")))
     if envelope.type == "ai.assistant.response":
-        return _single(envelope, Source.RESPONSE, "assistant", text_of(payload.get("text")))
-    if envelope.type == "call.conversation.ended":
-        lines = _history(objects_of(payload.get("messages")), envelope.occurred_at)
+        return _single(envelope, Source.RESPONSE, ASSISTANT, text_of(payload.get("text")))
+    if envelope.type == CONVERSATION_ENDED:
+        lines = _history(envelope)
         return {(Source.CONVERSATION, envelope.event): Lines(envelope.occurred_at, lines)} if lines else {}
     return {}
 
 
 def gather_of(envelope: Envelope) -> History | None:
     """Give the whole history that a gather's event carries."""
-    if envelope.type not in _GATHERS:
+    if envelope.type not in GATHERS:
         return None
-    lines = _history(objects_of(envelope.payload.get("message_history")), envelope.occurred_at)
+    lines = _history(envelope)
     return History(envelope.occurred_at, envelope.event, lines) if lines else None
 
 
-def _single(envelope: Envelope, source: Source, role: str, text: str | None) -> dict[tuple[str, str], Lines]:
-    if text is None or role not in _ROLES:
+def _single(envelope: Envelope, source: Source, role: str | None, text: str | None) -> dict[tuple[str, str], Lines]:
+    if text is None or role is None:
         return {}
-    score = score_of(text) if role == _SCORED else None
-    line = Line(role, text, envelope.occurred_at, score)
+    line = Line(role, text, envelope.occurred_at, score_of(text) if role == USER else None)
     return {(source, envelope.event): Lines(envelope.occurred_at, (line,))}
 
 
-def _history(messages: Iterable[Mapping[str, Any]], occurred_at: int) -> tuple[Line, ...]:
-    said: list[tuple[str, str, int]] = []
-    for message in messages:
-        role, text = word_of(message.get("role")), text_of(message.get("content"))
-        if text is not None and role in _ROLES:
-            said_at = read_event_time(message.get("timestamp"))
-            said.append((role, text, occurred_at if said_at is None else said_at))
-    scores = scores_of(text for role, text, _ in said if role == _SCORED)
-    return tuple(Line(role, text, at, next(scores) if role == _SCORED else None) for role, text, at in said)
+def _transcription(envelope: Envelope, track: str, text: str | None) -> dict[tuple[str, str], Lines]:
+    """Give a line of one leg and track: who spoke is known once it is known which leg is the call's earliest one."""
+    if text is None:
+        return {}
+    role = ASSISTANT if track == "outbound" else USER
+    line = Line(role, text, envelope.occurred_at, score_of(text))
+    return {(Source.TRANSCRIPTION, envelope.event): Lines(envelope.occurred_at, (line,), leg_of(envelope), track)}
+
+
+def _history(envelope: Envelope) -> tuple[Line, ...]:
+    said = [
+        (role, told.text, told.at)
+        for told in messages_of(envelope)
+        if told.text is not None and (role := role_of(told.role)) is not None
+    ]
+    scores = scores_of(text for role, text, _ in said if role == USER)
+    return tuple(Line(role, text, at, next(scores) if role == USER else None) for role, text, at in said)
