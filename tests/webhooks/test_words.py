@@ -11,7 +11,7 @@ from webhooks_factories import T0, body_of, event
 
 from voice_common.store.envelope import read_envelope
 from voice_common.store.facts import facts_of, messages_of, recording_of, tool_calls_of
-from voice_common.store.state import CallState
+from voice_common.store.state import CallState, Outcome
 from voice_common.times import render_ms
 from voice_webhooks.contribution import contribution_of
 from voice_webhooks.projection.language import is_english
@@ -54,6 +54,7 @@ def test_a_role_is_read_in_every_word_that_is_used_for_it(kind: str, word: objec
             [{"type": "text", "text": "Good"}, {"type": "image_url"}, {"type": "text", "text": "morning."}],
             "Good morning.",
         ),
+        (["Good", {"type": "text", "text": "morning."}, None, [7]], "Good morning."),
         ([{"type": "image_url"}], None),
         ([], None),
         ({"text": "no"}, None),
@@ -61,7 +62,20 @@ def test_a_role_is_read_in_every_word_that_is_used_for_it(kind: str, word: objec
 )
 def test_a_content_of_parts_is_the_texts_among_them(content: object, text: str | None) -> None:
     ended = event("call.conversation.ended", messages=[{"role": "user", "content": content}])
-    assert said(ended) == ([] if text is None else [("user", text)])
+    transcript = event("ai.assistant.transcript", role="user", content=content)
+    assert said(ended) == said(transcript) == ([] if text is None else [("user", text)])
+
+
+def test_a_history_in_the_form_of_the_rest_api_is_read_with_the_times_at_which_things_were_said() -> None:
+    rest = [
+        {"role": "user", "text": "second", "created_at": render_ms(T0 + 1), "sent_at": render_ms(T0 + 2000)},
+        {"role": "user", "text": "first", "created_at": render_ms(T0 + 1000)},
+    ]
+    messages = messages_of(state_of(event("call.conversation.ended", T0 + 9000, messages=rest)))
+    assert [(message.content, message.created_at) for message in messages] == [
+        ("first", T0 + 1000),
+        ("second", T0 + 2000),
+    ]
 
 
 def transcribed(at: int, leg: str, track: str | None, text: str) -> dict[str, Any]:
@@ -110,6 +124,31 @@ def test_a_leg_known_by_two_names_is_one_source() -> None:
     assert said(both, transcribed(1, "l", "inbound", "first"), by_control) == [("user", "first"), ("user", "second")]
 
 
+@pytest.mark.parametrize("nobodys", [[], [event("calls.voicemail.completed", T0 - 5, **{"from": "+1", "to": "+2"})]])
+def test_a_transcription_that_names_no_leg_is_the_earliest_ones(nobodys: list[dict[str, Any]]) -> None:
+    begun = transferred()[:2]
+    nameless = [transcribed(40 + n, "", "inbound", f"line {n}") for n in range(2)]
+    caller = [transcribed(50, "caller", "inbound", "line 2")]
+    for order in itertools.permutations([*nobodys, *begun, *nameless, *caller]):
+        assert said(*order) == [("user", f"line {n}") for n in range(3)]
+
+
+def test_a_leg_that_turns_out_to_be_the_earliest_changes_whose_its_tracks_are() -> None:
+    late = transcribed(20, "b", "outbound", "Hello there")
+    begun, earlier = event("call.initiated", T0 + 5, call_leg_id="b"), event("call.initiated", T0, call_leg_id="a")
+    assert said(begun, late) == [("assistant", "Hello there")]
+    assert said(begun, late, earlier) == said(earlier, late, begun) == [("user", "Hello there")]
+    assert said(late, earlier, event("call.initiated", T0 - 1, call_leg_id="b")) == [("assistant", "Hello there")]
+
+
+def test_the_ids_of_messages_are_each_ones_own_whichever_leg_counts() -> None:
+    history = [{"role": role, "content": "x", "timestamp": render_ms(T0)} for role in ("user", "assistant", "user")]
+    ended = event("call.conversation.ended", T0 + 900, id="h", messages=history)
+    several = messages_of(state_of(*transferred(), ended))
+    assert [message.id for message in several if message.role == "user"] == ["h:0", "h:2"]
+    assert len({message.id for message in several}) == len(several) == 3
+
+
 def test_messages_stand_in_the_order_of_their_own_times() -> None:
     history = [
         {"role": "user", "content": "second", "timestamp": render_ms(T0 + 2000)},
@@ -135,7 +174,12 @@ def call(id_: str | None, name: str = "look_up") -> dict[str, Any]:
     return {"role": "assistant", "content": None, "tool_calls": [{"id": id_, "type": "function", "function": function}]}
 
 
-KINDS = ["call.conversation.ended", "call.ai_gather.ended", "call.ai_gather.message_history_updated"]
+KINDS = [
+    "call.conversation.ended",
+    "call.ai_gather.ended",
+    "call.ai_gather.message_history_updated",
+    "call.ai_gather.partial_results",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,8 +211,8 @@ def test_the_tool_message_of_a_history_is_its_calls_outcome(kind: str, content: 
     assert key == "t1"
     assert tool.name is not None
     assert tool.name.value == "look_up"
-    assert tool.outcome is not None
-    assert (tool.outcome.value.succeeded, tool.outcome.value.error) == (failure is None, failure or None)
+    assert tool.ended is not None
+    assert (tool.ended.succeeded, tool.ended.error) == (failure is None, failure or None)
     facts = facts_of(state, is_english)
     assert (facts.tools_known, facts.tools_succeeded) == (1, int(failure is None))
 
@@ -183,8 +227,44 @@ def test_of_an_event_and_a_history_the_later_outcome_of_a_tool_call_counts() -> 
     for at, succeeded in ((T0 + 400, False), (T0 + 600, True)):
         answer = {"role": "tool", "tool_call_id": "t1", "content": "fine", "timestamp": render_ms(at)}
         ((_, tool),) = tool_calls_of(state_of(history("call.conversation.ended", call("t1"), answer), failed))
-        assert tool.outcome is not None
-        assert tool.outcome.value.succeeded is succeeded
+        assert tool.ended is not None
+        assert tool.ended.succeeded is succeeded
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [('{"status": "failed"}', "no route"), ('{"error": "no such account"}', "no such account"), ("fine", None)],
+)
+def test_what_a_tool_call_said_of_itself_outlives_the_answer_in_a_history(content: str, error: str | None) -> None:
+    own = event(
+        "ai.assistant.tool_call", T0, tool_call_id="t", status="failed", error="no route", duration_ms=412, name="f"
+    )
+    answer = history("call.conversation.ended", {"role": "tool", "tool_call_id": "t", "content": content})
+    for order in ([own, answer], [answer, own]):
+        ((_, tool),) = tool_calls_of(state_of(*order))
+        assert tool.ended == Outcome(error is None, error, 412)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_of_two_answers_in_a_history_without_times_the_later_one_counts(*, last: bool) -> None:
+    answers = [
+        {"role": "tool", "tool_call_id": "t", "content": json.dumps({"success": good})} for good in (not last, last)
+    ]
+    ((_, tool),) = tool_calls_of(state_of(history("call.conversation.ended", call("t"), *answers)))
+    assert tool.ended is not None
+    assert tool.ended.succeeded is last
+
+
+def test_a_tool_call_in_a_gathers_history_shows_that_the_call_was_answered() -> None:
+    assert facts_of(state_of(history("call.ai_gather.ended", call("t"), at=T0 + 7)), is_english).answered_at == T0 + 7
+
+
+def test_the_history_beside_a_gathers_partial_results_is_read() -> None:
+    lines = [{"role": "assistant", "content": "Where do you live?"}, {"role": "user", "content": "In Paris."}]
+    assert said(event("call.ai_gather.partial_results", message_history=lines, partial_results={"city": "Paris"})) == [
+        ("assistant", "Where do you live?"),
+        ("user", "In Paris."),
+    ]
 
 
 def test_a_voicemail_tells_of_a_recording_by_its_events_id() -> None:
@@ -213,6 +293,7 @@ def test_a_state_of_older_code_is_read_with_nothing_said_of_what_that_did_not_kn
     older["legs"] = [leg[:7] for leg in document["legs"]]
     older["lines"] = [said[:4] for said in document["lines"]]
     read = CallState.from_document(older)
+    assert CallState.from_document(document) == state
     assert {key: leg.opened for key, leg in read.legs.items()} == {"leg:caller": True, "leg:agent": True}
     assert read.to_document()["lines"] == older["lines"]
     assert facts_of(read, is_english).message_count == 4, "both legs' are one source, as that code had it"
@@ -225,5 +306,5 @@ def bad(json_text: str) -> dict[str, Any]:
 @pytest.mark.parametrize("content", [json.dumps("x" * 10), "{" * 500, "\ud800", 7, None])
 def test_whatever_a_tool_answers_it_has_answered(content: Any) -> None:
     ((_, tool),) = tool_calls_of(state_of(history("call.conversation.ended", call("t"), bad(content))))
-    assert tool.outcome is not None
-    assert tool.outcome.value.succeeded
+    assert tool.ended is not None
+    assert tool.ended.succeeded

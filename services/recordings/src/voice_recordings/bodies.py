@@ -58,7 +58,7 @@ def detail(one: Conversation, tool_calls: list[tuple[str, ToolCall]]) -> shapes.
 
 def tool_call(key: str, call: ToolCall) -> shapes.ToolCall:
     """Give a tool call: ``started`` until an outcome of it is known."""
-    outcome = None if call.outcome is None else call.outcome.value
+    outcome = call.ended
     ended: Literal["succeeded", "failed"] = "succeeded" if outcome is not None and outcome.succeeded else "failed"
     return {
         "id": key,

@@ -91,9 +91,10 @@ def talk(story: Story, leg: Leg, *, turns: int) -> None:
 
 
 def talk_officially(story: Story, leg: Leg, *, turns: int) -> None:
-    """Talk with the assistant, told in Telnyx's own events; they never tell how a tool call ended."""
+    """Talk with the assistant, told in Telnyx's own events; a history tells how tool calls ended, if anything does."""
     lines = _callers_lines(story, turns)
     said: list[dict[str, Any]] = []
+    answers: dict[str, bool] = {}
     story.tell_ai("call.conversation.created", leg, calling_party_type="pstn")
     story.wait(0.1, 0.4)
     for line in lines:
@@ -106,10 +107,15 @@ def talk_officially(story: Story, leg: Leg, *, turns: int) -> None:
         if story.chance(0.3):
             name, arguments = story.rng.choice(list(phrases.TOOLS.items()))
             function = {"name": name, "arguments": json.dumps(arguments)}
-            said[-1]["tool_calls"] = [
-                {"id": story.made_up(f"call/{len(said)}"), "type": "function", "function": function}
-            ]
+            tool = story.made_up(f"call/{len(said)}")
+            said[-1]["tool_calls"] = [{"id": tool, "type": "function", "function": function}]
+            for succeeded in story.rng.choice(_TOOL_FATES):
+                answers[tool] = succeeded
+                said.append({"role": "tool", "tool_call_id": tool, "content": _answer(story, succeeded=succeeded)})
         _transcription(story, leg, "outbound", reply, is_final=True)
+    whole = story.chance(0.7)
+    if whole:
+        story.tools |= answers
     story.tell_ai(
         "call.conversation.ended",
         leg,
@@ -118,9 +124,16 @@ def talk_officially(story: Story, leg: Leg, *, turns: int) -> None:
         duration_sec=(story.now - leg.start) // 1000,
         reason="customer_disconnect",
         llm_model="openai/gpt-4o",
-        messages=said if story.chance(0.7) else ...,
+        messages=said if whole else ...,
     )
     story.wait(0.1, 0.5)
+
+
+def _answer(story: Story, *, succeeded: bool) -> str | list[dict[str, str]]:
+    """Give what a tool answered, as text or in parts."""
+    failures = ({"error": "no such table"}, {"success": False}, {"status": "timeout"})
+    text = json.dumps({"booked": True} if succeeded else story.rng.choice(failures))
+    return [{"type": "text", "text": text}] if story.chance(0.3) else text
 
 
 def gather(story: Story, leg: Leg) -> None:

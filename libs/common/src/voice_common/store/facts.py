@@ -79,7 +79,7 @@ def facts_of(state: CallState, knows: Knows) -> Facts:
         # Two hosts, two clocks: an answer can be stamped after the hangup.
         ended_at = max(ended_at, answered_at)
     closed = Phase.FAILED if answered_at is None else Phase.COMPLETED
-    outcomes = [tool.outcome.value.succeeded for tool in state.tools.values() if tool.outcome]
+    outcomes = [ended.succeeded for tool in state.tools.values() if (ended := tool.ended)]
     heard, answers = chosen_lines(state.lines, state.gather, legs)
     return Facts(
         started_at=state.started_at,

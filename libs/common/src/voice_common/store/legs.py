@@ -63,9 +63,9 @@ class Legs:
                 top = self._root(key)
                 joined[top] = joined[top].join(facts) if top in joined else facts
         nameless = said.get("")
-        self._only = next(iter(joined)) if len(joined) == 1 else ""
         if nameless is not None:
-            joined[self._only] = joined[self._only].join(nameless) if self._only in joined else nameless
+            only = next(iter(joined)) if len(joined) == 1 else ""
+            joined[only] = joined[only].join(nameless) if only in joined else nameless
         # With their ids: two legs that begin at once must not be told apart by the order of arrival.
         self._names = sorted(joined, key=lambda name: (_beginning(joined[name]), name))
         self.all = [joined[name] for name in self._names]
@@ -77,9 +77,15 @@ class Legs:
         return next((leg for leg in self.all if leg.first), Leg())
 
     def place_of(self, key: str) -> int:
-        """Give which leg it is that an event names (or, with ``""``, does not name): 0 is the earliest."""
-        name = self._root(key) if key else self._only
-        return self._names.index(name) if name in self._names else 0
+        """Give which leg it is that an event names: 0 is the earliest, and what names none is taken for it.
+
+        Events that name no leg are no reason to take a leg that has a name for a later one.
+        """
+        if not key or len(self._names) == 1:
+            return 0
+        named = [name for name in self._names if name]
+        name = self._root(key)
+        return named.index(name) if name in named else 0
 
     def _root(self, key: str) -> str:
         while (above := self._parent.setdefault(key, key)) != key:

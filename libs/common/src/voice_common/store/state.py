@@ -25,12 +25,28 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What is known of one tool call: an outcome wins over a start, the later outcome over the earlier."""
+    """What is known of one tool call.
+
+    `outcome` is what events of its own say of how it ended, `answer` what the tool's message in a history says.
+    """
 
     seen: Stamped[None]
     name: Stamped[str] | None = None
     arguments: Stamped[str] | None = None
     outcome: Stamped[Outcome] | None = None
+    answer: Stamped[Outcome] | None = None
+
+    @property
+    def ended(self) -> Outcome | None:
+        """How it ended, as the later of the two says; a history doesn't tell how long it took, and seldom why."""
+        own, answer = self.outcome, self.answer
+        if own is None or answer is None:
+            said = own or answer
+            return said.value if said else None
+        if latest(own, answer) is own:
+            return own.value
+        succeeded, error, _ = answer.value
+        return Outcome(succeeded, error if succeeded else error or own.value.error, own.value.duration_ms)
 
     def join(self, other: ToolCall) -> ToolCall:
         """Join what two sets of events say of this tool call."""
@@ -40,6 +56,7 @@ class ToolCall:
             earliest(self.name, other.name),
             earliest(self.arguments, other.arguments),
             latest(self.outcome, other.outcome),
+            latest(self.answer, other.answer),
         )
 
 
@@ -144,10 +161,7 @@ class CallState:
                 for key, leg in sorted(self.legs.items())
             ],
             "recordings": [[key, *_pack(said)] for key, said in sorted(self.recordings.items())],
-            "tools": [
-                [key, _pack(tool.seen), _pack(tool.name), _pack(tool.arguments), _pack(tool.outcome)]
-                for key, tool in sorted(self.tools.items())
-            ],
+            "tools": [_pack_tool(key, tool) for key, tool in sorted(self.tools.items())],
             "lines": [_pack_lines(key, said) for key, said in sorted(self.lines.items())],
             "gather": None
             if self.gather is None
@@ -181,10 +195,7 @@ class CallState:
                 key: Stamped(at, event, RecordingFacts(started, ended, tuple(urls)))
                 for key, at, event, (started, ended, urls) in document["recordings"]
             },
-            {
-                key: ToolCall(Stamped(*seen), _unpack(name), _unpack(arguments), _unpack(outcome, Outcome))
-                for key, seen, name, arguments, outcome in document["tools"]
-            },
+            {key: _unpack_tool(said) for key, *said in document["tools"]},
             {
                 (source, event): Lines(at, tuple(Line(*line) for line in lines), *of_leg)
                 for source, event, at, lines, *of_leg in document["lines"]
@@ -202,6 +213,22 @@ def _later(left: Stamped[str], right: Stamped[str]) -> Stamped[str]:
 def _pack_lines(key: tuple[str, str], said: Lines) -> list[Any]:
     packed: list[Any] = [*key, said.at, [list(line) for line in said.lines]]
     return [*packed, said.leg, said.track] if said.leg or said.track else packed
+
+
+def _pack_tool(key: str, tool: ToolCall) -> list[Any]:
+    packed = [key, _pack(tool.seen), _pack(tool.name), _pack(tool.arguments), _pack(tool.outcome)]
+    return [*packed, _pack(tool.answer)] if tool.answer else packed
+
+
+def _unpack_tool(said: list[Any]) -> ToolCall:
+    seen, name, arguments, outcome, *answer = said
+    return ToolCall(
+        Stamped(*seen),
+        _unpack(name),
+        _unpack(arguments),
+        _unpack(outcome, Outcome),
+        _unpack(answer[0], Outcome) if answer else None,
+    )
 
 
 def _unpack_leg(said: list[Any]) -> Leg:

@@ -31,7 +31,8 @@ def contribution_of(envelope: Envelope, key: str) -> CallState | None:
     if is_partial(envelope):
         return None
     gather = gather_of(envelope)
-    shows_an_answer = envelope.type in _EVIDENCE or gather is not None
+    tools = tools_of(envelope)
+    shows_an_answer = envelope.type in _EVIDENCE or gather is not None or bool(tools)
     return CallState(
         keys=frozenset({key}),
         ids=envelope.ids,
@@ -44,7 +45,7 @@ def contribution_of(envelope: Envelope, key: str) -> CallState | None:
         sentiment=sentiment_of(envelope),
         legs=legs_of(envelope),
         recordings=recordings_of(envelope),
-        tools=tools_of(envelope),
+        tools=tools,
         lines=lines_of(envelope),
         gather=gather,
         recording_texts=recording_texts_of(envelope),

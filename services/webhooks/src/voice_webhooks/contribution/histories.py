@@ -11,7 +11,14 @@ from voice_common.times import read_event_time
 from voice_webhooks.contribution.values import objects_of, text_of, word_of
 
 CONVERSATION_ENDED = "call.conversation.ended"
-GATHERS = frozenset({"call.ai_gather.ended", "call.ai_gather.message_history_updated"})
+GATHERS = frozenset(
+    {"call.ai_gather.ended", "call.ai_gather.message_history_updated", "call.ai_gather.partial_results"}
+)
+"""Each of them carries the whole history so far; partial are the results alone."""
+
+_TIMES = ("timestamp", "sent_at", "created_at")
+"""Where a message has its own time: the webhooks' name, then the REST API's (a message is created after it is sent)."""
+
 _ROLES = {
     **dict.fromkeys(("user", "human", "caller", "customer"), USER),
     **dict.fromkeys(("assistant", "agent", "ai", "bot"), ASSISTANT),
@@ -33,11 +40,16 @@ def role_of(word: object) -> str | None:
 
 
 def text_of_content(content: object) -> str | None:
-    """Read what a message says: a text, or a list of parts of which some are texts."""
+    """Read what a message says: a text, or a list of parts of which some are texts or have one."""
     if isinstance(content, list):
-        parts = [text for part in objects_of(content) if (text := text_of(part.get("text"))) is not None]
-        return " ".join(parts) or None
+        parts = (text_of(part.get("text") if isinstance(part, dict) else part) for part in content)
+        return " ".join(text for text in parts if text is not None) or None
     return text_of(content)
+
+
+def text_in(said: Mapping[str, Any], *keys: str) -> str | None:
+    """Give the first text that is under any of the keys, in their order."""
+    return next((text for key in keys if (text := text_of_content(said.get(key))) is not None), None)
 
 
 def messages_of(envelope: Envelope) -> Iterator[Told]:
@@ -49,10 +61,10 @@ def messages_of(envelope: Envelope) -> Iterator[Told]:
     else:
         return
     for message in objects_of(messages):
-        at = read_event_time(message.get("timestamp"))
+        own = (read_event_time(message.get(key)) for key in _TIMES)
         yield Told(
             word_of(message.get("role")),
-            text_of_content(message.get("content")),
-            envelope.occurred_at if at is None else at,
+            text_in(message, "content", "text"),
+            next((at for at in own if at is not None), envelope.occurred_at),
             message,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -36,7 +37,9 @@ def _tool_call_event(envelope: Envelope) -> dict[str, ToolCall]:
         )
     )
     key = read_id(payload.get("tool_call_id")) or envelope.event
-    return {key: _tool(envelope, payload.get("name"), payload.get("arguments"), outcome, envelope.occurred_at)}
+    at = envelope.occurred_at
+    own = None if outcome is None else Stamped(at, envelope.event, outcome)
+    return {key: _tool(envelope, payload.get("name"), payload.get("arguments"), at, outcome=own)}
 
 
 def _succeeded(payload: Mapping[str, Any]) -> bool | None:
@@ -55,11 +58,11 @@ def _in_history(envelope: Envelope) -> dict[str, ToolCall]:
         for number, call in enumerate(objects_of(told.message.get("tool_calls"))):
             function = object_of(call.get("function"))
             key = read_id(call.get("id")) or f"{nameless}:{place}:{number}"
-            _add(tools, key, _tool(envelope, function.get("name"), function.get("arguments"), None, told.at))
+            _add(tools, key, _tool(envelope, function.get("name"), function.get("arguments"), told.at))
         answered = read_id(told.message.get("tool_call_id")) if told.role == "tool" else None
         if answered:
-            outcome = _outcome_in(told.text)
-            _add(tools, answered, _tool(envelope, told.message.get("name"), None, outcome, told.at))
+            answer = Stamped(told.at, envelope.event, _outcome_in(told.text))
+            _add(tools, answered, _tool(envelope, told.message.get("name"), None, told.at, answer=answer))
     return tools
 
 
@@ -76,15 +79,31 @@ def _outcome_in(content: str | None) -> Outcome:
 
 
 def _add(tools: dict[str, ToolCall], key: str, tool: ToolCall) -> None:
-    tools[key] = tools[key].join(tool) if key in tools else tool
+    known = tools.get(key)
+    if known is None:
+        tools[key] = tool
+        return
+    tools[key] = known.join(tool)
+    if known.answer and tool.answer and known.answer.at == tool.answer.at:
+        # Neither time nor event tells them apart: the one that stands later in the history is the later one.
+        tools[key] = replace(tools[key], answer=tool.answer)
 
 
-def _tool(envelope: Envelope, name: object, arguments: object, outcome: Outcome | None, at: int) -> ToolCall:
+def _tool(
+    envelope: Envelope,
+    name: object,
+    arguments: object,
+    at: int,
+    *,
+    outcome: Stamped[Outcome] | None = None,
+    answer: Stamped[Outcome] | None = None,
+) -> ToolCall:
     event = envelope.event
     said_name, said_arguments = text_of(name), json_text_of(arguments)
     return ToolCall(
         Stamped(at, event, None),
         None if said_name is None else Stamped(at, event, said_name),
         None if said_arguments is None else Stamped(at, event, said_arguments),
-        None if outcome is None else Stamped(at, event, outcome),
+        outcome,
+        answer,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voice_common.store.envelope import Envelope
 from voice_common.store.transcript import ASSISTANT, USER, History, Line, Lines, Source
-from voice_webhooks.contribution.histories import CONVERSATION_ENDED, GATHERS, messages_of, role_of
+from voice_webhooks.contribution.histories import CONVERSATION_ENDED, GATHERS, messages_of, role_of, text_in
 from voice_webhooks.contribution.legs import leg_of
 from voice_webhooks.contribution.sentiment import score_of, scores_of
 from voice_webhooks.contribution.values import flag_of, object_of, text_of, word_of
@@ -25,13 +25,13 @@ def lines_of(envelope: Envelope) -> dict[tuple[str, str], Lines]:
     """Give the utterances that the event tells of, by their source and its id."""
     payload = envelope.payload
     if envelope.type == _TRANSCRIPT:
-        text = next((found for key in ("text", "transcript", "content") if (found := text_of(payload.get(key)))), None)
+        text = text_in(payload, "text", "transcript", "content")
         return _single(envelope, Source.TRANSCRIPT, role_of(payload.get("role")), text)
     if envelope.type == _TRANSCRIPTION:
         data = object_of(payload.get("transcription_data"))
         return _transcription(envelope, word_of(data.get("transcription_track")), text_of(data.get("transcript")))
     if envelope.type == "ai.assistant.response":
-        return _single(envelope, Source.RESPONSE, ASSISTANT, text_of(payload.get("text")))
+        return _single(envelope, Source.RESPONSE, ASSISTANT, text_in(payload, "text"))
     if envelope.type == CONVERSATION_ENDED:
         lines = _history(envelope)
         return {(Source.CONVERSATION, envelope.event): Lines(envelope.occurred_at, lines)} if lines else {}
