@@ -208,7 +208,8 @@ async def test_browsers_of_named_origins_may_read_and_no_other(run_gateway: RunG
         exposed = good.headers["Access-Control-Expose-Headers"].lower()
         assert {name.strip() for name in exposed.split(",")} == {
             "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit", "ratelimit-policy",
-            "retry-after", "etag", "age", "x-cache", "x-request-id",
+            "retry-after", "etag", "age", "x-cache", "x-request-id", "www-authenticate", "accept-ranges",
+            "content-range", "content-disposition",
         }  # fmt: skip
         refused = await gateway.get(CONVERSATIONS, None, {"Origin": "https://app.example.com"})
         assert refused.headers["Access-Control-Allow-Origin"] == "https://app.example.com"

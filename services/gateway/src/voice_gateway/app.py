@@ -97,7 +97,7 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
     add_console(app, media_origins=settings.console_media_origins)
     if settings.cors_origins:
         allow_origins(app, resources, settings.cors_origins)
-    dress = app[DRESS] = Dress(varies=bool(settings.cors_origins))
+    dress = app[DRESS] = Dress(settings.cors_origins)
     app.on_response_prepare.append(dress)
     app[EXPRESS] = Express(gate, cache, app[OBSERVER], lanes, dress, settings.metrics_port)
     app[HEALTH].add("mongo", lambda: ping(database))

@@ -1,26 +1,31 @@
-"""What the gateway puts on every answer: the caller's limits, and no caching where none was allowed."""
+"""What the gateway puts on every answer: the caller's limits, who may read it, and no caching unless it is allowed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from aiohttp import hdrs, web
 
 from voice_common.web.observe import REQUEST_ID_HEADER
 from voice_common.web.ready import ReadyResponse
 from voice_gateway.allowance import LIMIT_HEADERS, Allowance
+from voice_gateway.cors import admit
 from voice_gateway.gate import ALLOWANCE
 from voice_gateway.handlers import CACHED
 from voice_gateway.passed import Passed
 
 _CDN = "CDN-Cache-Control"
+_ERROR = 400
 _RETRIED = frozenset({429, 503})
 
 
 class Dress:
-    """Dresses answers; `varies` is whether browsers on other origins may read some of them."""
+    """Dresses answers; `origins` are those on which browsers may read what is theirs, and every error."""
 
-    def __init__(self, *, varies: bool) -> None:
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._origins = frozenset(origins)
         self._private = [(hdrs.CACHE_CONTROL, "private, no-store")]
-        if varies:
+        if self._origins:
             self._private.append((hdrs.VARY, "Origin"))
         own = (*LIMIT_HEADERS, *(name for name, _ in self._private), _CDN)
         self._own = frozenset(name.lower() for name in own)
@@ -34,6 +39,8 @@ class Dress:
             response.force_close()  # a body that was refused is not read: what follows it is no request
         if response.status in _RETRIED and hdrs.RETRY_AFTER not in response.headers:
             response.headers[hdrs.RETRY_AFTER] = "1"
+        if response.status >= _ERROR and (origin := request.headers.get(hdrs.ORIGIN)) in self._origins:
+            admit(response, str(origin))  # where the request went by no route, too: a script sees no status without
         if CACHED not in request:
             response.headers.popall(_CDN, None)
             response.headers.update(self._private)

@@ -9,12 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+import pymongo
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from voice_common.cli.at_work import patience
 from voice_common.cli.findings import Found, show_findings
 from voice_common.cli.options import WrongUsageError, common_options
-from voice_common.cli.store import stack_of
+from voice_common.cli.store import REACHED_SECONDS, stack_of
 from voice_common.doctor.findings import Check, Finding, Outcome, Surroundings, failed, ok, warning
 from voice_common.mongo import connect, ping
 from voice_common.settings import SettingsError, StoreSettings, load
@@ -82,7 +83,8 @@ async def _examine(checks: Sequence[Check], data_dir: Path | None) -> Found:
 
 async def _reach(surroundings: Surroundings, hosts: str) -> Finding:
     try:
-        await ping(surroundings.database)
+        with pymongo.timeout(REACHED_SECONDS):
+            await ping(surroundings.database)
     except PyMongoError as error:
         return failed(
             f"{hosts} does not answer, or refuses us ({type(error).__name__}); what needs it is left out here",

@@ -20,6 +20,8 @@ LOCAL = Path(".voice")
 """Where a local stack's data is unless somebody says otherwise."""
 
 _STORE_SECONDS = 10
+REACHED_SECONDS = 2.0
+"""How long a command waits for a store to answer at all; what it does there may take longer."""
 
 
 def read_stack(data_dir: Path) -> dict[str, Any]:
@@ -58,15 +60,20 @@ def with_store(data_dir: Path | None, work: Callable[[Database], Awaitable[T]]) 
     """Run `work` with the store that ``--data-dir`` or the settings name."""
     import asyncio  # noqa: PLC0415 - see the package
 
-    from voice_common.mongo import connect  # noqa: PLC0415 - see the package
+    import pymongo  # noqa: PLC0415 - see the package
+
+    from voice_common.mongo import connect, ping  # noqa: PLC0415 - see the package
     from voice_common.settings import StoreSettings, load  # noqa: PLC0415 - see the package
 
     _log_to_stderr()
 
     async def run() -> T:
         client = connect(mongo_url_of(data_dir), timeout_seconds=_STORE_SECONDS)
+        database = client[load(StoreSettings).mongo_database]
         try:
-            return await work(client[load(StoreSettings).mongo_database])
+            with pymongo.timeout(REACHED_SECONDS):
+                await ping(database)
+            return await work(database)
         finally:
             await client.close()
 
