@@ -18,7 +18,7 @@ from webhooks_factories import Signer
 from voice_analytics.app import create_app as create_analytics
 from voice_analytics.settings import AnalyticsSettings
 from voice_common.mongo import Database, connect
-from voice_common.web.front import FrontRunner
+from voice_common.web.runner import ServiceRunner
 from voice_gateway.settings import GatewaySettings
 from voice_recordings.app import create_app as create_recordings
 from voice_recordings.settings import RecordingsSettings
@@ -31,19 +31,16 @@ _DRAIN_SECONDS = 5.0
 
 def _webhooks(settings: dict[str, Any]) -> web.AppRunner:
     app = create_webhooks(WebhooksSettings(**settings))
-    return FrontRunner(app, webhook_front(app), drain_seconds=_DRAIN_SECONDS)
+    return ServiceRunner(app, drain_seconds=_DRAIN_SECONDS, front=webhook_front(app))
 
 
 def _recordings(settings: dict[str, Any]) -> web.AppRunner:
-    return _plain(create_recordings(RecordingsSettings(**settings)))
+    return ServiceRunner(create_recordings(RecordingsSettings(**settings)), drain_seconds=_DRAIN_SECONDS)
 
 
 def _analytics(settings: dict[str, Any]) -> web.AppRunner:
-    return _plain(create_analytics(AnalyticsSettings(**settings, analytics_worker_in_process=True)))
-
-
-def _plain(app: web.Application) -> web.AppRunner:
-    return web.AppRunner(app, shutdown_timeout=_DRAIN_SECONDS, access_log=None)
+    app = create_analytics(AnalyticsSettings(**settings, analytics_worker_in_process=True))
+    return ServiceRunner(app, drain_seconds=_DRAIN_SECONDS)
 
 
 _SERVICES: dict[str, Callable[[dict[str, Any]], web.AppRunner]] = {

@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 from voice_common.identity import IDENTITY_HEADER, Identity, IdentitySigner, new_key_pair
 from voice_common.mongo import Database
 from voice_common.times import render_ms
-from voice_common.web.front import FrontRunner
+from voice_common.web.runner import ServiceRunner
 from voice_webhooks.app import create_app
 from voice_webhooks.front import webhook_front
 from voice_webhooks.settings import WebhooksSettings
@@ -107,8 +107,8 @@ class Service:
 class _Server(TestServer):
     """Serves the application behind its front, as gunicorn does."""
 
-    async def _make_runner(self, **_: Any) -> FrontRunner:
-        return FrontRunner(self.app, webhook_front(self.app), drain_seconds=5)
+    async def _make_runner(self, **_: Any) -> ServiceRunner:
+        return ServiceRunner(self.app, drain_seconds=5, front=webhook_front(self.app))
 
 
 async def start_service(

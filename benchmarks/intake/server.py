@@ -23,8 +23,8 @@ from voice_common.store.tenants import TenantStore
 from voice_common.telemetry.logs import configure_logs
 from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
-from voice_common.web.front import FrontRunner
 from voice_common.web.openapi import add_endpoints
+from voice_common.web.runner import ServiceRunner
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
 from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
@@ -88,7 +88,7 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
     app[LARGEST_BODY] = 1 << 20
     add_endpoints(app, "webhooks", ENDPOINTS)
     group.start()
-    runner = FrontRunner(app, webhook_front(app), drain_seconds=1)
+    runner = ServiceRunner(app, drain_seconds=1, front=webhook_front(app))
     await runner.setup()
     settle_collector()
     await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -41,7 +41,7 @@ from voice_common.serving import _options
 from voice_common.settings import PREFIX, ServiceSettings, StoreSettings, load
 from voice_common.store.access import OPERATOR, ROLES
 from voice_common.telemetry.traces import traces_wanted
-from voice_common.web import front
+from voice_common.web import runner
 from voice_common.web.app import make_app
 from voice_gateway import edge, upstream
 from voice_gateway.areas import AREAS
@@ -212,7 +212,7 @@ def test_compose_finds_the_stores_that_are_there() -> None:
 def test_servers_keep_connections_longer_than_the_gateways_pool_does() -> None:
     gunicorns = _options(GatewaySettings.model_construct(), [])["keepalive"]
     assert isinstance(gunicorns, int)
-    kept = min(gunicorns, edge._KEEP_ALIVE_SECONDS, front._KEEP_ALIVE_SECONDS)
+    kept = min(gunicorns, edge._KEEP_ALIVE_SECONDS, runner._KEEP_ALIVE_SECONDS)
     assert kept > upstream._POOL_KEEPS, "else a request meets a connection that is just closed"
 
 

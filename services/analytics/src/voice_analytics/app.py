@@ -22,6 +22,7 @@ from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
 from voice_common.web.health import HEALTH
 from voice_common.web.openapi import add_endpoints
+from voice_common.web.runner import ServiceRunner
 
 DATABASE = web.AppKey("database", Database)
 SETTINGS = web.AppKey("settings", AnalyticsSettings)
@@ -39,12 +40,12 @@ def create_app(settings: AnalyticsSettings) -> web.Application:
     return app
 
 
-async def application() -> web.Application:
+async def application() -> ServiceRunner:
     """Make the service of a worker process from the environment."""
     settings = load(AnalyticsSettings)
     configure_logs("analytics", settings.log_level)
     TRACES.start("analytics")
-    return create_app(settings)
+    return ServiceRunner(create_app(settings), drain_seconds=settings.drain_seconds)
 
 
 async def _store(app: web.Application) -> AsyncIterator[None]:

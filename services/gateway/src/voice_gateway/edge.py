@@ -11,13 +11,14 @@ from aiohttp.web_protocol import RequestHandler
 
 from voice_common.errors import ContentTooLarge, NotFound
 from voice_common.web.observe import stamp
+from voice_common.web.protocol import MAX_HEADER, MAX_TARGET
 from voice_common.web.render import error_response
 from voice_common.web.tracing import traced
 from voice_gateway.express import DRESS, EXPRESS
 from voice_gateway.handlers import brief_readiness
 from voice_gateway.headers import combined
 from voice_gateway.metrics import MALFORMED_REQUESTS
-from voice_gateway.protocol import LINGER_SECONDS, MAX_HEADER, MAX_TARGET, Edge, EdgeProtocol
+from voice_gateway.protocol import LINGER_SECONDS, Edge, EdgeProtocol
 from voice_gateway.targets import is_clean, is_internal
 
 _KEEP_ALIVE_SECONDS = 75.0

@@ -7,28 +7,22 @@ import fcntl
 import struct
 import termios
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 
-import structlog
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import BadHttpMessage, BadHttpMethod, LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, BadHttpMethod
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import _ErrInfo
 
 from voice_common.errors import RequestTimeout
-from voice_common.ids import request_id
-from voice_common.web.observe import REQUEST_ID_HEADER
-from voice_common.web.render import error_response
+from voice_common.web.protocol import MAX_HEADER, MAX_TARGET, ContractProtocol, unseen
 from voice_gateway.connections import Connections, Ending
 from voice_gateway.methods import with_unknown_method
 from voice_gateway.metrics import MALFORMED_REQUESTS
 from voice_gateway.targets import in_origin_form
 
-MAX_TARGET = 8190  # what the services behind take, too
-MAX_HEADER = 8189  # unlike MAX_TARGET, so that aiohttp's LineTooLong tells by its limit which one it was
 LINGER_SECONDS = 2.0
 """For how long what a client still sends is read and dropped, so that it sees the answer and not a reset."""
 
@@ -36,7 +30,6 @@ _VERSIONS = frozenset({HttpVersion10, HttpVersion11})
 _INT = struct.Struct("i")
 _READ_BYTES = 64 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
-_log = structlog.get_logger("voice.gateway.edge")
 
 
 class Edge(NamedTuple):
@@ -53,7 +46,7 @@ class HeadTooLargeError(Exception):
     """A request's target and headers have more bytes than they may have together."""
 
 
-class EdgeProtocol(RequestHandler):
+class EdgeProtocol(ContractProtocol):
     """aiohttp's connection, as the book of connections looks at it."""
 
     __slots__ = ("_connections", "_edge", "_head_bytes", "_last_body", "_wire", "head_since", "unread")
@@ -146,7 +139,7 @@ class EdgeProtocol(RequestHandler):
             if _size_of(message) > self._edge.head_bytes:
                 self._messages[place] = (_ErrInfo(400, HeadTooLargeError(), ""), payload)
         if not self._messages and self.is_idle and self._wire is not None:
-            self._take_leave(self._wire, *_refusal(HeadTooLargeError()))
+            self._take_leave(self._wire, *self.refusal(HeadTooLargeError()))
 
     def unread_bytes(self) -> int:
         """Give how many bytes wait for the client to take them, once there are more than the kernel holds for it.
@@ -172,44 +165,32 @@ class EdgeProtocol(RequestHandler):
 
     def _take_leave(self, wire: asyncio.Transport, status: int, sentence: str) -> None:
         """Answer what is no request yet, and go; `wire` stays open a little, or a reset might outrun the answer."""
-        MALFORMED_REQUESTS.labels(status).inc()
+        self.count_refusal(status)
         self._force_close = True  # nothing more is read
         if self._waiter is not None:
             self._waiter.cancel()
-        wire.write(_bytes_of(_error(status, sentence)))
+        wire.write(_bytes_of(unseen(status, sentence)))
         if wire.can_write_eof() and self._connections.may_take_leave(self):
             wire.write_eof()
             self._loop.call_later(LINGER_SECONDS, wire.abort)
         else:
             wire.close()
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - shows what was sent; it is not for the answer
-    ) -> web.StreamResponse:
-        """Answer a request that could not be parsed, or whose handler failed beyond the middlewares."""
-        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            closed = "nobody is there, or an answer is out already"
-            raise ConnectionError(closed)
-        sentence = "Internal server error"
-        if status == 400:  # noqa: PLR2004 - the parser's
-            status, sentence = _refusal(exc)
-            MALFORMED_REQUESTS.labels(status).inc()
-            request._version = HttpVersion11  # noqa: SLF001 - aiohttp takes what it can't parse for HTTP/1.0
-        else:
-            _log.error("request failed at the edge", error=type(exc).__name__)
-        response = _error(status, sentence)
-        response.force_close()
-        return response
+    def refusal(self, error: BaseException | None) -> tuple[int, str]:
+        """Give status and sentence for what the parser refused, or the edge."""
+        if isinstance(error, HeadTooLargeError):
+            return 431, "The request headers are too large"
+        return super().refusal(error)
+
+    def count_refusal(self, status: int) -> None:
+        """Count a request that could not be parsed."""
+        MALFORMED_REQUESTS.labels(status).inc()
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - aiohttp's own signature
         """Log what a client's broken body does to its connection as what it is: nothing to act on."""
         error = kwargs.get("exc_info")
         if isinstance(error, web.RequestPayloadError):
-            MALFORMED_REQUESTS.labels(400).inc()
+            self.count_refusal(400)
         else:
             super().log_exception(*args, **kwargs)
 
@@ -218,15 +199,6 @@ def _held_by_kernel(wire: asyncio.Transport) -> int:
     """Give the bytes that were sent and that the client's side has not acknowledged yet (tcp(7), SIOCOUTQ)."""
     held = fcntl.ioctl(wire.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(_INT.size))
     return int(_INT.unpack(held)[0])
-
-
-def _error(status: int, sentence: str) -> web.Response:
-    """Make an error of the contract for what no application has seen."""
-    response = error_response(status, sentence, {hdrs.CACHE_CONTROL: "private, no-store", hdrs.SERVER: "voice"})
-    response.headers[REQUEST_ID_HEADER] = request_id(None)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        response.headers[hdrs.RETRY_AFTER] = "1"
-    return response
 
 
 def _bytes_of(response: web.Response) -> bytes:
@@ -248,15 +220,3 @@ def _size_of(message: RawRequestMessage | _ErrInfo) -> int:
     if isinstance(message, _ErrInfo):
         return 0
     return len(message.path) + sum(len(name) + len(value) + len(": \r\n") for name, value in message.raw_headers)
-
-
-def _refusal(error: BaseException | None) -> tuple[int, str]:
-    if isinstance(error, HeadTooLargeError):
-        return 431, "The request headers are too large"
-    if isinstance(error, LineTooLong):
-        if error.args[1] == MAX_TARGET:
-            return 414, "The request target is too long"
-        return 431, "A request header is too large"
-    if error is not None and "Too many headers" in str(error):
-        return 431, "There are too many request headers"
-    return 400, "Malformed request"

@@ -16,6 +16,7 @@ from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
 from voice_common.web.health import HEALTH
 from voice_common.web.openapi import add_endpoints
+from voice_common.web.runner import ServiceRunner
 from voice_recordings.conversations import Conversations
 from voice_recordings.handlers import CONVERSATIONS
 from voice_recordings.routes import ENDPOINTS
@@ -36,12 +37,12 @@ def create_app(settings: RecordingsSettings) -> web.Application:
     return app
 
 
-async def application() -> web.Application:
+async def application() -> ServiceRunner:
     """Make the service of a worker process from the environment."""
     settings = load(RecordingsSettings)
     configure_logs("recordings", settings.log_level)
     TRACES.start("recordings")
-    return create_app(settings)
+    return ServiceRunner(create_app(settings), drain_seconds=settings.drain_seconds)
 
 
 async def _store(app: web.Application) -> AsyncIterator[None]:

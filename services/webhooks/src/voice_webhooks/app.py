@@ -19,9 +19,9 @@ from voice_common.telemetry.logs import configure_logs
 from voice_common.telemetry.traces import TRACES
 from voice_common.web.app import make_app
 from voice_common.web.callers import IDENTITY_VERIFIER
-from voice_common.web.front import FrontRunner
 from voice_common.web.health import HEALTH
 from voice_common.web.openapi import add_endpoints
+from voice_common.web.runner import ServiceRunner
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
 from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
@@ -50,13 +50,13 @@ from voice_webhooks.workers import Registration, WorkerStore
 _STORE_SECONDS = 2.0
 
 
-async def application() -> FrontRunner:
+async def application() -> ServiceRunner:
     """Give the service of one worker process, with settings from the environment."""
     settings = load(WebhooksSettings)
     configure_logs("webhooks", settings.log_level)
     TRACES.start("webhooks")
     app = create_app(settings)
-    return FrontRunner(app, webhook_front(app), drain_seconds=settings.drain_seconds)
+    return ServiceRunner(app, drain_seconds=settings.drain_seconds, front=webhook_front(app))
 
 
 def create_app(settings: WebhooksSettings) -> web.Application:

@@ -13,10 +13,10 @@ import structlog
 from aiohttp import hdrs, web
 
 from voice_common.web.app import OBSERVER
-from voice_common.web.front import Front
 from voice_common.web.observe import CLIENT_LEFT, REQUEST_ID_HEADER, request_id_of, stamp
 from voice_common.web.ready import ReadyResponse, is_plain
 from voice_common.web.render import answer_to
+from voice_common.web.runner import Front
 from voice_webhooks.handlers import PATHS, take
 from voice_webhooks.reception import Result
 

@@ -18,6 +18,7 @@ from voice_common.telemetry.logs import configure_logs
 from voice_common.telemetry.traces import TRACES
 from voice_common.web.app import make_app
 from voice_common.web.health import HEALTH
+from voice_common.web.runner import ServiceRunner
 
 _STORE_SECONDS = 5.0
 
@@ -45,7 +46,7 @@ async def _run(settings: WorkerSettings) -> None:
     database = client[settings.mongo_database]
     app = make_app("analytics-worker")
     app[HEALTH].add("mongo", partial(ping, database))
-    runner = web.AppRunner(app, access_log=None)
+    runner = ServiceRunner(app, drain_seconds=settings.drain_seconds)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()
