@@ -165,7 +165,7 @@ async def test_filters_combine(database: Database, get: Get) -> None:
         ("start_date=2025-01-16&end_date=2025-01-15", "start_date must not be after end_date"),
         ("start_date=yesterday", None),
         ("end_date=2025-02-30", None),
-        ("channel=", None),
+        ("channel=", "channel must not be empty"),
         ("channel=%ff", "The query must be UTF-8"),
         ("channel=sms&limit=0", "limit must be a whole number from 1 to 200"),
         ("channel=sms&start_date=x", None),

@@ -207,6 +207,33 @@ def test_a_recording_has_its_public_urls_else_its_presigned_ones_mp3_first() -> 
     assert public.urls == ("https://o/w",)
 
 
+ODD_URLS: tuple[object, ...] = (
+    7, True, "", " ", "no url", "s3://bucket/r.mp3", "gs://bucket/r.mp3", "azure://account/r.mp3",
+    "ftp://r.example/1.mp3", "javascript:alert(1)//.mp3", "https://", "https:///r.mp3", "https:r.mp3",
+    "//r.example/1.mp3", "https://r.example/a b", "https://r.example/a\nb", "https://[::1/r.mp3",
+    ["https://r.example/1.mp3"], {}, None,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ODD_URLS, ids=repr)
+def test_only_urls_that_a_client_can_follow_are_listed(url: object) -> None:
+    good = {"wav": "HTTPS://r.example:8443/1.wav?X=1#a"}
+    found = recording_of(state_of(event("call.recording.saved", recording_urls={"mp3": url, **good})))
+    assert found is not None
+    assert found.urls == ("HTTPS://r.example:8443/1.wav?X=1#a",)
+    public = {"mp3": url}
+    instead = recording_of(state_of(event("call.recording.saved", public_recording_urls=public, recording_urls=good)))
+    assert instead is not None
+    assert instead.urls == found.urls
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/r.mp3", "gs://bucket/r.mp3", 7])
+def test_a_recording_that_nobody_can_fetch_is_not_available(url: object) -> None:
+    for kind, urls in (("call.recording.saved", {"recording_urls": {"mp3": url}}),
+                       ("calls.voicemail.completed", {"recording_url": url})):  # fmt: skip
+        assert not facts(event(kind, T0, **urls)).recording_available
+
+
 def test_a_recording_without_urls_is_not_available() -> None:
     empty = event("call.recording.saved", recording_urls={}, public_recording_urls=None)
     assert not facts(empty).recording_available

@@ -42,10 +42,16 @@ def _status(text: object) -> Status:
         raise BadRequest("status must be active, completed or failed") from None
 
 
+def _channel(text: object) -> object:
+    if not text:
+        raise BadRequest("channel must not be empty")
+    return text
+
+
 class ListQuery(QueryModel):
     """Which conversations are listed, and which page of them; raises `BadRequest` with a sentence that names what."""
 
-    channel: str = Field(
+    channel: Annotated[str, BeforeValidator(_channel)] = Field(
         VOICE,
         min_length=1,
         description="Only conversations of this channel: `voice`. Another channel is a valid value with no results.",

@@ -131,7 +131,8 @@ ENDPOINTS = (
         tag=_RECORDINGS,
         summary="Get call recording",
         description="The latest recording of a conversation. Telnyx's own URLs of a recording last for 10 minutes "
-        "unless the account has public ones.",
+        "unless the account has public ones. A recording that lies in an account's own storage (`gs://`, `s3://`, "
+        "Azure) has none that a client could follow, and is not available here.",
         parameters={"conversationId": _PARAMETER},
         answers={
             200: Answer(
@@ -167,6 +168,7 @@ ENDPOINTS = (
             400: failure(
                 "The query can't be understood; the sentence names what.",
                 "status must be active, completed or failed",
+                "channel must not be empty",
                 "limit must be a whole number from 1 to 200",
                 "cursor must be the next_cursor of an earlier answer",
                 "cursor and offset can't be given together",

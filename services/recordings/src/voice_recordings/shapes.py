@@ -64,7 +64,9 @@ class ToolCall(TypedDict):
 
     id: str
     name: str | None
-    arguments: Annotated[str | None, Field(description="As JSON text.")]
+    arguments: Annotated[
+        str | None, Field(description="As the assistant gave them: JSON text as a rule, but it may be any text.")
+    ]
     status: Annotated[
         Literal["started", "succeeded", "failed"], Field(description="`started` until an outcome is known.")
     ]
@@ -120,7 +122,7 @@ class Recording(TypedDict):
     """A recording that can be listened to, with its own times."""
 
     id: str
-    urls: Annotated[list[str], Field(min_length=1, description="All formats, mp3 first.")]
+    urls: Annotated[list[str], Field(min_length=1, description="All formats, mp3 first; `http` and `https` only.")]
     duration_seconds: Annotated[
         int | None, Field(description="Whole seconds; `null` where Telnyx told no start or end.")
     ]

@@ -58,9 +58,8 @@ def parse_query(request: web.Request, model: type[Model]) -> Model:
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, VoiceError):
             raise BadRequest(cause.message) from None
-        name = str(first["loc"][0]) if first["loc"] else "query"
-        message = first["msg"].removeprefix("Value error, ")
-        raise BadRequest(f"{name}: {message}") from None
+        # A validator's own phrase is for programmers: a parameter that needs more than this raises its sentence itself.
+        raise BadRequest(f"{first['loc'][0] if first['loc'] else 'The query'} can't be understood") from None
 
 
 def _shown(name: str) -> str:

@@ -6,7 +6,7 @@ from voice_common.store.envelope import Envelope, read_id
 from voice_common.store.lattice import Stamped
 from voice_common.store.state import RecordingFacts
 from voice_common.times import read_event_time
-from voice_webhooks.contribution.values import object_of, text_of
+from voice_webhooks.contribution.values import object_of, text_of, web_url_of
 
 _SAVED = "call.recording.saved"
 _VOICEMAIL = "calls.voicemail.completed"
@@ -41,6 +41,7 @@ def recording_texts_of(envelope: Envelope) -> dict[str, Stamped[str]]:
 
 
 def _urls(value: object) -> tuple[str, ...]:
+    """Give those URLs that a client can follow, mp3 first: an account's own storage (``s3://``, ``gs://``) has none."""
     by_format = object_of(value)
     names = [*_FORMATS, *sorted(name for name in by_format if name not in _FORMATS)]
-    return tuple(url for name in names if (url := text_of(by_format.get(name))) is not None)
+    return tuple(url for name in names if (url := web_url_of(by_format.get(name))) is not None)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+_WEB_URL = re.compile(r"https?://\S+", re.IGNORECASE)
 _SAFE_INTEGER = 2**53
 
 
@@ -17,6 +20,17 @@ def text_of(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() else None
+
+
+def web_url_of(value: object) -> str | None:
+    """Read an http or https URL, which a client can follow; ``None`` for any other one."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not _WEB_URL.fullmatch(text) or not text.isprintable():
+        return None
+    try:
+        return text if urlsplit(text).hostname else None
+    except ValueError:
+        return None
 
 
 def word_of(value: object) -> str:
