@@ -50,10 +50,14 @@ class Legs:
     """A call's legs: what was said of one under its leg id and under its control id is one leg.
 
     Events that name no leg speak of the call's only leg where there is just one, else of one of their own.
+    `all` has them, the earliest first.
     """
 
     def __init__(self, said: Mapping[str, Leg], links: Iterable[tuple[str, str]]) -> None:
         self._parent: dict[str, str] = {}
+        if len(said) <= 1:  # so it is with nearly all calls
+            self._names, self.all = list(said), list(said.values())
+            return
         for leg, control in sorted(links):
             left, right = sorted((self._root(leg), self._root(control)))
             self._parent[right] = left
@@ -69,19 +73,21 @@ class Legs:
         # With their ids: two legs that begin at once must not be told apart by the order of arrival.
         self._names = sorted(joined, key=lambda name: (_beginning(joined[name]), name))
         self.all = [joined[name] for name in self._names]
-        """All of them, the earliest first."""
 
     @property
     def first(self) -> Leg:
         """The earliest one of which any event speaks."""
-        return next((leg for leg in self.all if leg.first), Leg())
+        for leg in self.all:
+            if leg.first:
+                return leg
+        return Leg()
 
     def place_of(self, key: str) -> int:
         """Give which leg it is that an event names: 0 is the earliest, and what names none is taken for it.
 
         Events that name no leg are no reason to take a leg that has a name for a later one.
         """
-        if not key or len(self._names) == 1:
+        if not key or len(self._names) <= 1:
             return 0
         named = [name for name in self._names if name]
         name = self._root(key)

@@ -6,13 +6,15 @@ cases, and two partial states of a call merge by the same join. Nothing here dep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from voice_common.store.lattice import Stamped, earliest, greater, greatest, join_maps, latest, least
 from voice_common.store.legs import Hangup, Leg
 from voice_common.store.transcript import History, Line, Lines, join_histories
+
+T = TypeVar("T")
 
 
 class Outcome(NamedTuple):
@@ -188,19 +190,19 @@ class CallState:
             document["newest_at"],
             document["answered_at"],
             document["evidence_at"],
-            _unpack(document["hangup"], Hangup),
+            _unpack_as(Hangup, document["hangup"]),
             _unpack(document["sentiment"]),
-            {key: _unpack_leg(said) for key, *said in document["legs"]},
+            {packed[0]: _unpack_leg(packed) for packed in document["legs"]},
             {
                 key: Stamped(at, event, RecordingFacts(started, ended, tuple(urls)))
                 for key, at, event, (started, ended, urls) in document["recordings"]
             },
-            {key: _unpack_tool(said) for key, *said in document["tools"]},
+            {packed[0]: _unpack_tool(packed) for packed in document["tools"]},
             {
-                (source, event): Lines(at, tuple(Line(*line) for line in lines), *of_leg)
+                (source, event): Lines(at, tuple([Line._make(line) for line in lines]), *of_leg)
                 for source, event, at, lines, *of_leg in document["lines"]
             },
-            None if gather is None else History(gather[0], gather[1], tuple(Line(*line) for line in gather[2])),
+            None if gather is None else History(gather[0], gather[1], tuple([Line._make(line) for line in gather[2]])),
             document.get("session_ended_at"),
             {key: Stamped(at, event, text) for key, at, event, text in document.get("recording_texts", ())},
         )
@@ -220,22 +222,30 @@ def _pack_tool(key: str, tool: ToolCall) -> list[Any]:
     return [*packed, _pack(tool.answer)] if tool.answer else packed
 
 
-def _unpack_tool(said: list[Any]) -> ToolCall:
-    seen, name, arguments, outcome, *answer = said
+def _unpack_tool(packed: list[Any]) -> ToolCall:
+    _, seen, name, arguments, outcome, *answer = packed
     return ToolCall(
-        Stamped(*seen),
+        Stamped._make(seen),
         _unpack(name),
         _unpack(arguments),
-        _unpack(outcome, Outcome),
-        _unpack(answer[0], Outcome) if answer else None,
+        _unpack_as(Outcome, outcome),
+        _unpack_as(Outcome, answer[0]) if answer else None,
     )
 
 
-def _unpack_leg(said: list[Any]) -> Leg:
-    first, direction, caller, callee, opened, hung_up, *newer = said
+def _unpack_leg(packed: list[Any]) -> Leg:
+    _, first, direction, caller, callee, opened, hung_up, *newer = packed
     answered, occurred = newer or (False, None)  # older code did not tell an answer from a beginning
-    names = (_unpack(direction), _unpack(caller), _unpack(callee))
-    return Leg(_unpack(first), *names, opened, hung_up, answered, _unpack(occurred))
+    return Leg(
+        _unpack(first),
+        _unpack(direction),
+        _unpack(caller),
+        _unpack(callee),
+        opened,
+        hung_up,
+        answered,
+        _unpack(occurred),
+    )
 
 
 def _pack(said: Stamped[Any] | None) -> Any:  # noqa: ANN401 - what BSON holds
@@ -249,8 +259,12 @@ def _pack(said: Stamped[Any] | None) -> Any:  # noqa: ANN401 - what BSON holds
     return [said.at, said.event, value]
 
 
-def _unpack(packed: list[Any] | None, shape: type[Any] | None = None) -> Any:  # noqa: ANN401 - what BSON held
+def _unpack(packed: list[Any] | None) -> Stamped[Any] | None:
+    return None if packed is None else Stamped._make(packed)
+
+
+def _unpack_as(shape: Callable[..., T], packed: list[Any] | None) -> Stamped[T] | None:
     if packed is None:
         return None
     at, event, value = packed
-    return Stamped(at, event, value if shape is None else shape(*value))
+    return Stamped(at, event, shape(*value))

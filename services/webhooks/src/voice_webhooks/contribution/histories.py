@@ -15,6 +15,7 @@ GATHERS = frozenset(
     {"call.ai_gather.ended", "call.ai_gather.message_history_updated", "call.ai_gather.partial_results"}
 )
 """Each of them carries the whole history so far; partial are the results alone."""
+HISTORIES = GATHERS | {CONVERSATION_ENDED}
 
 _TIMES = ("timestamp", "sent_at", "created_at")
 """Where a message has its own time: the webhooks' name, then the REST API's (a message is created after it is sent)."""

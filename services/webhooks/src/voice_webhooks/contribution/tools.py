@@ -11,7 +11,7 @@ import orjson
 from voice_common.store.envelope import Envelope, read_id
 from voice_common.store.lattice import Stamped
 from voice_common.store.state import Outcome, ToolCall
-from voice_webhooks.contribution.histories import GATHERS, messages_of
+from voice_webhooks.contribution.histories import GATHERS, HISTORIES, messages_of
 from voice_webhooks.contribution.values import flag_of, json_text_of, number_of, object_of, objects_of, text_of, word_of
 
 _SUCCEEDED = frozenset({"succeeded", "success", "completed", "ok"})
@@ -22,7 +22,7 @@ def tools_of(envelope: Envelope) -> dict[str, ToolCall]:
     """Give the tool calls that the event tells of, by their id."""
     if envelope.type == "ai.assistant.tool_call":
         return _tool_call_event(envelope)
-    return _in_history(envelope)
+    return _in_history(envelope) if envelope.type in HISTORIES else {}
 
 
 def _tool_call_event(envelope: Envelope) -> dict[str, ToolCall]:
