@@ -36,7 +36,6 @@ _PASSING_CODES = frozenset(
 _PASSING_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
 
 DURABLE = WriteConcern(w="majority", j=True)
-MAJORITY = ReadConcern("majority")
 SNAPSHOT = ReadConcern("snapshot")
 
 

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from voice_common.errors import ContentTooLarge, Unavailable
+from voice_common.errors import Unavailable
+from voice_common.web.bodies import bounded
 
 
 class Bodies:
@@ -25,18 +26,13 @@ class Bodies:
     async def read(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
         """Give a request's whole body; it counts as held until the context ends.
 
-        Raises `ContentTooLarge` as soon as more than the largest is announced or there, and `Unavailable` where all
-        that are held together would be too much.
+        Raises what `bounded` does, and `Unavailable` where all that are held together would be too much.
         """
-        if request.content_length is not None and request.content_length > self._largest:
-            raise ContentTooLarge(headers={"Connection": "close"})
         body = bytearray()
         counted = 0
         try:
-            async for chunk in request.content.iter_any():
+            async for chunk in bounded(request, self._largest):
                 body += chunk
-                if len(body) > self._largest:
-                    raise ContentTooLarge(headers={"Connection": "close"})
                 self._held += len(chunk)
                 counted += len(chunk)
                 if self._held > self._most:

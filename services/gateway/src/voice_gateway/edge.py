@@ -120,8 +120,6 @@ def strict(metrics_port: int) -> Middleware:
         internal = is_internal(request, metrics_port)
         if internal != (path in _OPS) and (internal or path == "/metrics"):
             raise NotFound
-        if path == "/metrics" and not internal:
-            raise NotFound
         if path == "/readyz" and not internal and request.method in {"GET", "HEAD"}:
             return await brief_readiness(request)
         return await handler(request)

@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from voice_common.errors import BadRequest, RequestTimeout, Unavailable, VoiceError
+from voice_common.errors import RequestTimeout, Unavailable, VoiceError
 from voice_common.web.health import HEALTH
 from voice_common.web.render import json_response
 from voice_gateway.answers import Answer, Form, choose_coding, none_match, now_us
@@ -134,8 +134,6 @@ def webhook(proxy: Proxy, service: Service, bodies: Bodies) -> Handler:
             if not arrived:
                 raise RequestTimeout(headers={"Connection": "close"}) from error
             raise Unavailable from error
-        except web.RequestPayloadError as error:
-            raise BadRequest("Malformed request body", headers={"Connection": "close"}) from error
         except VoiceError as error:
             if error.status >= 500:  # noqa: PLR2004 - a server's error
                 raise Unavailable from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from voice_common.errors import BadRequest, ContentTooLarge, VoiceError
+from voice_common.errors import VoiceError
 from voice_common.telemetry.tally import TALLY
+from voice_common.web.bodies import bounded
 from voice_common.web.callers import IDENTITY_VERIFIER, caller_by
 from voice_common.web.render import json_response
 from voice_webhooks.content_coding import codings_of
@@ -34,7 +35,7 @@ async def take(request: web.BaseRequest, app: web.Application) -> Result:
     """
     await caller_by(app[VERIFYING].check, request, app[IDENTITY_VERIFIER], "webhooks")
     try:
-        body = await read_body(request, app[LARGEST_BODY])
+        body = b"".join([chunk async for chunk in bounded(request, app[LARGEST_BODY])])
         headers = request.headers
         result = await app[RECEPTION].receive(
             body,
@@ -48,21 +49,3 @@ async def take(request: web.BaseRequest, app: web.Application) -> Result:
         raise
     TALLY.count(result_counter(result))
     return result
-
-
-async def read_body(request: web.BaseRequest, largest: int) -> bytes:
-    """Read a body of at most `largest` bytes as it was sent, counted as it arrives.
-
-    Raises `ContentTooLarge`, and `BadRequest` where it breaks off.
-    """
-    if (request.content_length or 0) > largest:
-        raise ContentTooLarge
-    body = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > largest:
-                raise ContentTooLarge
-    except web.RequestPayloadError as error:
-        raise BadRequest("Malformed request body") from error
-    return bytes(body)

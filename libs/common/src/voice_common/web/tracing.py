@@ -5,13 +5,15 @@ All of it is left out where traces are off: then a service is put together witho
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
@@ -28,6 +30,25 @@ _ERROR = 400
 
 Request = TypeVar("Request", bound=web.BaseRequest)
 Handle = Callable[[Request], Awaitable[web.StreamResponse]]
+
+
+class _Lines(Getter[Mapping[str, str]]):
+    """Reads headers in all their lines; a trace context that came twice is none."""
+
+    def get(self, carrier: Mapping[str, str], key: str) -> list[str] | None:
+        values = carrier.getall(key, None) if isinstance(carrier, CIMultiDictProxy) else None
+        return None if values is None else [",".join(values)]
+
+    def keys(self, carrier: Mapping[str, str]) -> list[str]:
+        return list(carrier)
+
+
+_LINES = _Lines()
+
+
+def context_of(request: web.BaseRequest) -> Context:
+    """Give the trace context that a request brings."""
+    return _PROPAGATOR.extract(request.headers, getter=_LINES)
 
 
 def traced(handle: Handle[web.BaseRequest]) -> Handle[web.BaseRequest]:
@@ -55,7 +76,7 @@ async def _within_span(tracer: Tracer, request: Request, handle: Handle[Request]
         return await handle(request)
     method = request.method if request.method in _METHODS else "HTTP"
     attributes = {"http.request.method": request.method, "url.path": request.path, "url.scheme": request.scheme}
-    context = _PROPAGATOR.extract(request.headers)
+    context = context_of(request)
     with tracer.start_as_current_span(method, context, SpanKind.SERVER, attributes) as span:
         request[_SPAN] = span
         return await handle(request)

@@ -59,6 +59,7 @@ class Batch:
 
         Raises `NewerVersionError` and `TooMuchRecomputedError`, and `CallTooLargeError` for what no call can hold.
         """
+        # What has no id can't be tied to a session, ever.
         said = [one for one in contributions if one.state.ids or session_of(one.stream) is not None]
         calls, parked = await self._partials(said)
         await self._load_horizons({tenant for tenant, _ in (*calls, *parked)})
@@ -126,13 +127,11 @@ class Batch:
     async def _partials(
         self, contributions: Iterable[Contribution]
     ) -> tuple[dict[Key, CallState], dict[Key, CallState]]:
-        """Join contributions by stream: those of sessions, and those to be parked (what has no id can't be tied)."""
+        """Join contributions by stream: those of sessions, and those to be parked."""
         calls: dict[Key, CallState] = {}
         parked: dict[Key, CallState] = {}
         for contribution in contributions:
             session = session_of(contribution.stream)
-            if session is None and not contribution.state.ids:
-                continue
             into, name = (parked, contribution.stream) if session is None else (calls, session)
             key = (contribution.tenant, name)
             into[key] = await self._turns.join(into.get(key), contribution.state)
