@@ -54,7 +54,7 @@ told = st.lists(st.builds(Line, roles, texts, times, st.none() | st.integers(-10
 flags = st.booleans()
 legs = st.builds(Leg, maybe(st.none()), maybe(texts), maybe(texts), maybe(texts), flags, flags, flags, maybe(st.none()))
 outcomes = st.builds(Outcome, st.booleans(), st.none() | texts, times_or_none)
-tools = st.builds(ToolCall, stamped(st.none()), maybe(texts), maybe(texts), maybe(outcomes), maybe(outcomes))
+tools = st.builds(ToolCall, stamped(times_or_none), maybe(texts), maybe(texts), maybe(outcomes), maybe(outcomes))
 recordings = stamped(
     st.builds(RecordingFacts, times_or_none, times_or_none, st.lists(st.sampled_from(["u", "v"])).map(tuple))
 )

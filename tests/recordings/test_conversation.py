@@ -193,7 +193,7 @@ async def test_two_tenants_can_have_a_call_of_one_id(database: Database, get: Ge
 
 async def test_a_call_with_all_that_it_may_hold_keeps_no_request_waiting(database: Database, get: Get) -> None:
     event = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
-    seen = Stamped(T0, event, None)
+    seen = Stamped[int | None](T0, event, None)
     tools = {f"call_{number:029d}": ToolCall(seen, Stamped(T0, event, "find")) for number in range(12_000)}
     lines = {("transcript", f"e{n}"): Lines(T0 + n, (Line("user", "a word or two", T0 + n, 0),)) for n in range(8_000)}
     session = await put(database, joined(initiated(), CallState(tools=tools, lines=lines)))

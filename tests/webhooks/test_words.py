@@ -255,6 +255,14 @@ def test_of_two_answers_in_a_history_without_times_the_later_one_counts(*, last:
     assert tool.ended.succeeded is last
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tool_calls_of_a_history_without_times_stand_in_its_order(kind: str) -> None:
+    ids = [f"{(number * 7) % 12}" for number in range(12)]
+    answers = [{"role": "tool", "tool_call_id": id_, "content": "fine"} for id_ in reversed(ids)]
+    state = state_of(history(kind, *[call(id_) for id_ in ids], *answers))
+    assert [key for key, _ in tool_calls_of(CallState.from_document(state.to_document()))] == ids
+
+
 def test_a_tool_call_in_a_gathers_history_shows_that_the_call_was_answered() -> None:
     assert facts_of(state_of(history("call.ai_gather.ended", call("t"), at=T0 + 7)), is_english).answered_at == T0 + 7
 

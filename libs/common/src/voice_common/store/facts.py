@@ -120,7 +120,12 @@ def recording_of(state: CallState) -> Recording | None:
 
 def tool_calls_of(state: CallState) -> list[tuple[str, ToolCall]]:
     """Give the tool calls with their ids, in the order in which they began."""
-    return sorted(state.tools.items(), key=lambda entry: (entry[1].seen.at, entry[1].seen.event, entry[0]))
+    return sorted(state.tools.items(), key=_beginning)
+
+
+def _beginning(entry: tuple[str, ToolCall]) -> tuple[int, str, int, str]:
+    at, event, place = entry[1].seen
+    return at, event, place or 0, entry[0]
 
 
 def legs_of(state: CallState) -> Legs:

@@ -29,10 +29,11 @@ class Outcome(NamedTuple):
 class ToolCall:
     """What is known of one tool call.
 
-    `outcome` is what events of its own say of how it ended, `answer` what the tool's message in a history says.
+    `seen` has its place among its event's calls; `outcome` is what events of its own say of how it ended, `answer`
+    what the tool's message in a history says.
     """
 
-    seen: Stamped[None]
+    seen: Stamped[int | None]
     name: Stamped[str] | None = None
     arguments: Stamped[str] | None = None
     outcome: Stamped[Outcome] | None = None

@@ -58,11 +58,13 @@ def _in_history(envelope: Envelope) -> dict[str, ToolCall]:
         for number, call in enumerate(objects_of(told.message.get("tool_calls"))):
             function = object_of(call.get("function"))
             key = read_id(call.get("id")) or f"{nameless}:{place}:{number}"
-            _add(tools, key, _tool(envelope, function.get("name"), function.get("arguments"), told.at))
+            name, arguments = function.get("name"), function.get("arguments")
+            _add(tools, key, _tool(envelope, name, arguments, told.at, place=len(tools)))
         answered = read_id(told.message.get("tool_call_id")) if told.role == "tool" else None
         if answered:
             answer = Stamped(told.at, envelope.event, _outcome_in(told.text))
-            _add(tools, answered, _tool(envelope, told.message.get("name"), None, told.at, answer=answer))
+            name = told.message.get("name")
+            _add(tools, answered, _tool(envelope, name, None, told.at, place=len(tools), answer=answer))
     return tools
 
 
@@ -83,10 +85,11 @@ def _add(tools: dict[str, ToolCall], key: str, tool: ToolCall) -> None:
     if known is None:
         tools[key] = tool
         return
-    tools[key] = known.join(tool)
-    if known.answer and tool.answer and known.answer.at == tool.answer.at:
-        # Neither time nor event tells them apart: the one that stands later in the history is the later one.
-        tools[key] = replace(tools[key], answer=tool.answer)
+    joined = known.join(tool)
+    # Where neither time nor event tells them apart, their order in the history does: it began first, it ended last.
+    seen = known.seen if known.seen.at == tool.seen.at else joined.seen
+    tied = known.answer and tool.answer and known.answer.at == tool.answer.at
+    tools[key] = replace(joined, seen=seen, answer=tool.answer if tied else joined.answer)
 
 
 def _tool(
@@ -95,13 +98,14 @@ def _tool(
     arguments: object,
     at: int,
     *,
+    place: int | None = None,
     outcome: Stamped[Outcome] | None = None,
     answer: Stamped[Outcome] | None = None,
 ) -> ToolCall:
     event = envelope.event
     said_name, said_arguments = text_of(name), json_text_of(arguments)
     return ToolCall(
-        Stamped(at, event, None),
+        Stamped(at, event, place),
         None if said_name is None else Stamped(at, event, said_name),
         None if said_arguments is None else Stamped(at, event, said_arguments),
         outcome,
