@@ -220,10 +220,10 @@ async def check_request(fuzzed: Fuzzed, asked: Asked) -> None:
 
 
 async def check_answer(fuzzed: Fuzzed, asked: Asked) -> None:
-    # An address for each, so that none is slowed down for the failures of the others.
-    fields = [(b"X-Forwarded-For", f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}".encode()) for n in [next(_addresses)]]
+    # An address for each, so that none is slowed down for the failures of the others; behind whatever it says itself.
+    own = [(b"X-Forwarded-For", f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}".encode()) for n in [next(_addresses)]]
     authorization = asked.token.text(fuzzed.token)
-    fields += asked.headers + ([] if authorization is None else [(b"Authorization", authorization)])
+    fields = asked.headers + own + ([] if authorization is None else [(b"Authorization", authorization)])
     answer = await send(fuzzed.system.gateway.port, asked.method, asked.target, fields)
     body = answer.read()
     fuzzed.statuses[answer.status] += 1

@@ -117,7 +117,9 @@ class EdgeProtocol(ContractProtocol):
                 if isinstance(message.exc, BadHttpMethod):
                     known = with_unknown_method(data, self._new_parser)
                     self._messages[place] = (known or message, payload)
-            elif message.version not in _VERSIONS:  # aiohttp would answer in the version that was asked for
+            elif (
+                message.version is not HttpVersion11 and message.version not in _VERSIONS
+            ):  # aiohttp would answer in the version that was asked for
                 self._messages[place] = (_ErrInfo(400, BadHttpMessage("version"), ""), payload)
             elif message.path[:1] != "/":
                 self._messages[place] = (in_origin_form(message), payload)
