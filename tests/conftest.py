@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from distribution import Distribution, place_of
 from xdist.remote import Producer
 
@@ -20,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Distribution | None:
     return Distribution(config, log) if config.option.dist == "loadfile" else None
+
+
+_ON_UVLOOP = ("tests/common/", "tests/gateway/")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what is about the event loop on that of production: asyncio's own differs after a stall, and in buffers."""
+    return {"loop": uvloop.new_event_loop if item.nodeid.startswith(_ON_UVLOOP) else asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")

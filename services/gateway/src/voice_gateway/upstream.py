@@ -11,10 +11,10 @@ import aiohttp
 import structlog
 from multidict import CIMultiDict
 
+from voice_common.deadlines import Deadlines, expire
 from voice_common.errors import WELL_HEADER, BadGateway, GatewayTimeout, Unavailable, VoiceError
 from voice_gateway.areas import ServiceName
 from voice_gateway.breaker import Breaker
-from voice_gateway.deadlines import Deadlines
 from voice_gateway.exchange import Answer, Exchanges
 from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
 
@@ -66,7 +66,7 @@ class _Spent:
 
     __slots__ = ("_deadlines", "_left", "_since", "_timeout")
 
-    def __init__(self, deadlines: Deadlines, timeout: asyncio.Timeout, due: float) -> None:
+    def __init__(self, deadlines: Deadlines[asyncio.Timeout], timeout: asyncio.Timeout, due: float) -> None:
         self._deadlines = deadlines
         self._timeout = timeout
         self._since = asyncio.get_running_loop().time()
@@ -101,7 +101,7 @@ class Service:
         self._exchanges = Exchanges(url, session, connect_seconds=self._patience.connect)
         self._places = places
         self._breaker = Breaker(name)
-        self._deadlines = Deadlines(tick=min(_LONGEST_TICK, self._patience.first_byte / _TICKS))
+        self._deadlines = Deadlines(expire, tick=min(_LONGEST_TICK, self._patience.first_byte / _TICKS))
         self._refused_since: float | None = None
 
     async def ask(

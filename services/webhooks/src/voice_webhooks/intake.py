@@ -18,6 +18,7 @@ import structlog
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from voice_common.background import Background
+from voice_common.deadlines import Deadlines
 from voice_common.errors import Unavailable
 from voice_common.faults import reach
 from voice_common.mongo import DURABLE, Database
@@ -31,6 +32,7 @@ from voice_webhooks.workers import Registration
 _BATCH_EVENTS = 256
 _BATCH_BYTES = 8 * 1024 * 1024
 _DUPLICATE = 11000
+_TICK_SECONDS = 0.05
 ANSWER_SECONDS = 1.2
 """Telnyx may wait for only 2 s, the contract says 1.5 s, and the gateway needs some of it."""
 
@@ -78,8 +80,8 @@ class Intake:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._queue: deque[Waiting] = deque()
-        self._deadlines: deque[tuple[float, asyncio.Future[Stored]]] = deque()
-        self._overdue: asyncio.TimerHandle | None = None
+        # One timer for all who wait: a time-out of its own for each request costs more than its share of the commit.
+        self._deadlines = Deadlines(_refuse_overdue, tick=_TICK_SECONDS)
         self._bytes = 0
         self._arrived = asyncio.Event()
         self._closing = False
@@ -108,22 +110,11 @@ class Intake:
         self._queue.append((event, outcome))
         self._bytes += len(event.body)
         self._arrived.set()
-        # One timer for all who wait: a time-out of its own for each request costs more than its share of the commit.
-        loop = asyncio.get_running_loop()
-        self._deadlines.append((loop.time() + ANSWER_SECONDS, outcome))
-        if self._overdue is None:
-            self._overdue = loop.call_later(ANSWER_SECONDS, self._refuse_overdue)
-        return await outcome
-
-    def _refuse_overdue(self) -> None:
-        """Answer those who have waited as long as they can; what becomes of their events is projected all the same."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._deadlines and (self._deadlines[0][1].done() or self._deadlines[0][0] <= now):
-            _, outcome = self._deadlines.popleft()
-            if not outcome.done():
-                outcome.set_exception(Unavailable("The webhook could not be stored in time"))
-        self._overdue = loop.call_at(self._deadlines[0][0], self._refuse_overdue) if self._deadlines else None
+        self._deadlines.set(outcome, asyncio.get_running_loop().time() + ANSWER_SECONDS)
+        try:
+            return await outcome
+        finally:
+            self._deadlines.forget(outcome)
 
     async def _run(self) -> None:
         while True:
@@ -200,6 +191,12 @@ class Intake:
                 raise
             return {refused["index"]: refused["code"] for refused in error.details["writeErrors"]}
         return {}
+
+
+def _refuse_overdue(outcome: asyncio.Future[Stored]) -> None:
+    """Answer who has waited for as long as it can; what becomes of the event is projected all the same."""
+    if not outcome.done():
+        outcome.set_exception(Unavailable("The webhook could not be stored in time"))
 
 
 def _refuse(batch: list[Waiting]) -> None:
