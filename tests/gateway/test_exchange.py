@@ -105,7 +105,7 @@ async def test_a_header_goes_on_with_the_bytes_it_came_with() -> None:
     scripted = Scripted(OK)
     async with served(scripted) as exchanges:
         headers = CIMultiDict({"A": b"caf\xe9 \xc3\xa9".decode(errors="surrogateescape")})
-        with await exchanges.begin("POST", "/x", headers, b"") as answer:
+        with await exchanges.begin("POST", "/x", headers, [b""]) as answer:
             assert answer.status == 200
     assert b"\r\nA: caf\xe9 \xc3\xa9\r\nContent-Length: 0\r\n\r\n" in scripted.heads[0]
 

@@ -23,20 +23,21 @@ class Bodies:
         self._held = 0
 
     @asynccontextmanager
-    async def read(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
-        """Give a request's whole body; it counts as held until the context ends.
+    async def read(self, request: web.BaseRequest) -> AsyncIterator[list[bytes]]:
+        """Give a request's whole body in the pieces in which it came; it counts as held until the context ends.
 
+        In pieces: put together it would be there twice for a moment, and what is counted is what is held.
         Raises what `bounded` does, and `Unavailable` where all that are held together would be too much.
         """
-        body = bytearray()
+        pieces: list[bytes] = []
         counted = 0
         try:
             async for chunk in bounded(request, self._largest):
-                body += chunk
+                pieces.append(chunk)
                 self._held += len(chunk)
                 counted += len(chunk)
                 if self._held > self._most:
                     raise Unavailable
-            yield bytes(body)
+            yield pieces
         finally:
             self._held -= counted

@@ -6,7 +6,7 @@ each) is nothing that a gateway wants, and costs as much as the rest of a forwar
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 
 import aiohttp
@@ -21,8 +21,13 @@ from yarl import URL
 from voice_common.web.tracing import outgoing
 
 _READ_BYTES = 256 * 1024
+_SMALL = 16 * 1024
 _NOT_YET = range(100, 200)
 _SWITCHED = 101
+
+
+Body = Sequence[bytes]
+"""A request's body in the pieces in which it came."""
 
 
 class NoHttpError(aiohttp.ClientError):
@@ -98,7 +103,7 @@ class Exchanges:
         self._where = aiohttp.ClientRequest(hdrs.METH_GET, base)  # all that the pool asks of it is where to connect to
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
 
-    async def begin(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> Answer:
+    async def begin(self, method: str, target: str, headers: CIMultiDict[str], body: Body | None) -> Answer:
         """Send a request and give the answer as its head arrives.
 
         `target` is a clean origin-form. Raises what aiohttp's client raises (`ClientConnectorError`,
@@ -115,8 +120,8 @@ class Exchanges:
         span.answered(answer.status)
         return answer
 
-    async def _exchange(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> Answer:
-        request = self._bytes(method, target, headers, body)
+    async def _exchange(self, method: str, target: str, headers: CIMultiDict[str], body: Body | None) -> Answer:
+        request = self._pieces(method, target, headers, body)
         connection = await self._connect()
         try:
             message, content = await _ask(connection.protocol, request, bodiless=method == hdrs.METH_HEAD)
@@ -134,20 +139,20 @@ class Exchanges:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"connecting to {self._host} took too long") from error
 
-    def _bytes(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> bytes:
+    def _pieces(self, method: str, target: str, headers: CIMultiDict[str], body: Body | None) -> list[bytes]:
         lines = [f"{method} {self._prefix}{target} HTTP/1.1", f"Host: {self._host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body is not None:
-            lines.append(f"Content-Length: {len(body)}")
+            lines.append(f"Content-Length: {sum(map(len, body))}")
         head = "\r\n".join(lines)
         if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1 or "\0" in head:
             message = "a header would be taken for two"
             raise ValueError(message)
-        return f"{head}\r\n\r\n".encode(errors="surrogateescape") + (body or b"")
+        return [f"{head}\r\n\r\n".encode(errors="surrogateescape"), *(body or ())]
 
 
 async def _ask(
-    protocol: ResponseHandler | None, request: bytes, *, bodiless: bool
+    protocol: ResponseHandler | None, request: list[bytes], *, bodiless: bool
 ) -> tuple[RawResponseMessage, StreamReader]:
     """Send a request and give the head of its answer, with the stream of its body."""
     if protocol is None or protocol.transport is None:
@@ -155,7 +160,10 @@ async def _ask(
     protocol.set_response_params(
         skip_payload=bodiless, read_until_eof=True, auto_decompress=False, read_bufsize=_READ_BYTES
     )
-    protocol.transport.write(request)
+    if sum(map(len, request)) <= _SMALL:
+        protocol.transport.write(b"".join(request))  # one call to the system
+    else:
+        protocol.transport.writelines(request)  # as they are: joined, a large body would be there twice
     message, content = await protocol.read()
     while message.code in _NOT_YET and message.code != _SWITCHED:
         message, content = await protocol.read()

@@ -15,7 +15,7 @@ from voice_common.web.render import error_response
 from voice_gateway.addresses import ClientAddresses
 from voice_gateway.authentication import Principal
 from voice_gateway.cache import Fetched
-from voice_gateway.exchange import Answer
+from voice_gateway.exchange import Answer, Body
 from voice_gateway.headers import combined, to_client, to_service, traceparent_of
 from voice_gateway.passed import Passed
 from voice_gateway.upstream import Service
@@ -39,7 +39,11 @@ class Proxy:
         self._addresses = addresses
 
     async def forward(
-        self, request: web.BaseRequest, service: Service, principal: Principal | None, body: bytes | None = None
+        self,
+        request: web.BaseRequest,
+        service: Service,
+        principal: Principal | None,
+        body: Body | None = None,
     ) -> web.StreamResponse | Passed:
         """Pass a request on and its answer back; `principal` is whose name it goes in (nobody's for a webhook)."""
 

@@ -15,7 +15,7 @@ from voice_common.deadlines import Deadlines, expire
 from voice_common.errors import WELL_HEADER, BadGateway, GatewayTimeout, Unavailable, VoiceError
 from voice_gateway.areas import ServiceName
 from voice_gateway.breaker import Breaker
-from voice_gateway.exchange import Answer, Exchanges
+from voice_gateway.exchange import Answer, Body, Exchanges
 from voice_gateway.metrics import UPSTREAM_ERRORS, UPSTREAM_RETRIES
 
 T = TypeVar("T")
@@ -111,9 +111,9 @@ class Service:
         headers: CIMultiDict[str],
         read: Callable[[Answer], Awaitable[T]],
         *,
-        body: bytes | None = None,
+        body: Body | None = None,
     ) -> T:
-        """Send a request (`target` as it came, not decoded) and give what `read` makes of the answer.
+        """Send a request (`target` as it came, not decoded; `body` in pieces) and give what `read` makes of the answer.
 
         `read` is called as the answer's head arrives; with its end the exchange ends, whether all was read or not.
         Raises `Unavailable` (down, resting, full, or it broke off: a client does well to try again), `BadGateway` (it
@@ -163,7 +163,7 @@ class Service:
         finally:
             self._places += 1
 
-    async def _begin(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> Answer:
+    async def _begin(self, method: str, target: str, headers: CIMultiDict[str], body: Body | None) -> Answer:
         try:
             return await self._send(method, target, headers, body)
         except aiohttp.ClientConnectionError as error:
@@ -185,7 +185,7 @@ class Service:
         now = asyncio.get_running_loop().time()
         return self._refused_since is not None and now - self._refused_since >= _RESTART_SECONDS
 
-    async def _send(self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None) -> Answer:
+    async def _send(self, method: str, target: str, headers: CIMultiDict[str], body: Body | None) -> Answer:
         try:
             answer = await self._exchanges.begin(method, target, headers, body)
         except aiohttp.ClientConnectorError:
