@@ -19,9 +19,9 @@ from voice_common.store.tenants import (
     UnknownTenantError,
 )
 
-NUMBER = Claim.of(ClaimKind.NUMBER, "+1 312-555 0100")
-CONNECTION = Claim.of(ClaimKind.CONNECTION, "1494404757140276705")
-ASSISTANT = Claim.of(ClaimKind.ASSISTANT, "assistant-1")
+NUMBER = Claim(ClaimKind.NUMBER, "+13125550100")
+CONNECTION = Claim(ClaimKind.CONNECTION, "1494404757140276705")
+ASSISTANT = Claim(ClaimKind.ASSISTANT, "assistant-1")
 KEY = "r+JTUPz+FXIVFPWhf9IRtV7D2WEqUXcrfLbCVGPG5pY="
 
 

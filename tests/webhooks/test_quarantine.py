@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from voice_command import Voice
-from webhooks_factories import T0, Service, Signer, body_of, event, until
+from webhooks_factories import T0, Service, Signer, body_of, event, start_service, until
 
 from voice_common.mongo import Database
 from voice_common.store.envelope import read_envelope
@@ -128,3 +128,21 @@ async def test_one_look_goes_on_past_what_nobody_claims(
     assert await quarantine.count_unclaimed() == 4
     await intake.drain()
     await directory.close()
+
+
+async def test_an_event_that_older_code_kept_by_a_sip_address_is_released_to_its_claim(
+    database: Database, mongo_server: Server, tenants: TenantStore, signer: Signer
+) -> None:
+    body = body_of(event("call.initiated", call_session_id="s1", direction="incoming", to="sip:desk@sip.example.com"))
+    quarantine = Quarantine(database)
+    await quarantine.create_indexes()
+    envelope = read_envelope(body, received_at=T0)
+    await quarantine.keep(body, signer.public_key, envelope, UNCLAIMED, received_at=T0)
+    former = [{"kind": "number", "value": "sip:desk@sipexamplecom"}]
+    await database["quarantine"].update_one({}, {"$set": {"claims": former}})
+    await tenants.create(Tenant("desk", "Desk", claims=(Claim(ClaimKind.NUMBER, "sip:desk@sip.example.com"),)))
+    service, stop = await start_service(database, mongo_server.url, signer)
+    try:
+        await until(lambda: emptied(service))
+    finally:
+        await stop()

@@ -211,8 +211,44 @@ async def test_the_connection_counts_before_the_assistant_and_the_assistant_befo
 async def test_a_number_counts_on_the_tenants_side_of_a_call_whose_direction_is_said(
     service: Service, tenants: TenantStore, payload: dict[str, Any], status: str
 ) -> None:
-    await tenants.create(Tenant("by-number", "N", claims=(Claim.of(ClaimKind.NUMBER, "+1 (312) 555-0100"),)))
+    await tenants.create(Tenant("by-number", "N", claims=(Claim(ClaimKind.NUMBER, "+13125550100"),)))
     assert await service.status(event("call.initiated", call_session_id="s1", **payload)) == status
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "sip:desk@Sip.Example.com",
+        "SIP:desk@sip.example.com:5060;transport=tls",
+        "<sips:desk@sip.example.com;user=phone>",
+        '"Front desk" <sip:desk@sip.example.com?subject=x>',
+        "desk@sip.example.com",
+    ],
+)
+async def test_a_sip_address_matches_its_claim_however_it_is_sent(
+    service: Service, tenants: TenantStore, to: str
+) -> None:
+    await tenants.create(Tenant("desk", "Desk", claims=(Claim(ClaimKind.NUMBER, "sip:desk@sip.example.com"),)))
+    said = event("call.initiated", call_session_id="s1", direction="incoming", to=to)
+    assert await service.status(said) == "accepted"
+
+
+async def test_a_claim_of_a_sip_address_that_older_code_stored_goes_on_to_count(
+    service: Service, tenants: TenantStore
+) -> None:
+    await tenants.create(Tenant("desk", "Desk", claims=(Claim(ClaimKind.NUMBER, "sip:frontdesk@sipexamplecom"),)))
+    said = event("call.initiated", call_session_id="s1", direction="incoming", to="sip:front-desk@sip.example.com")
+    assert await service.status(said) == "accepted"
+
+
+@pytest.mark.parametrize("caller", ["anonymous", "Restricted", "+266696687", "sip:anonymous@anonymous.invalid"])
+async def test_a_withheld_number_is_nobodys_even_where_older_code_let_it_be_claimed(
+    service: Service, tenants: TenantStore, caller: str
+) -> None:
+    await tenants.create(Tenant("by-word", "W", claims=(Claim(ClaimKind.NUMBER, caller),)))
+    said: dict[str, Any] = {"call_session_id": "s1", "direction": "outgoing", "from": caller}
+    assert await service.status(event("call.initiated", **said)) == "quarantined"
+    assert [claim.value for claim in (await tenants.get("by-word")).claims] == [caller]
 
 
 async def test_a_new_claim_counts_at_once_for_what_nobody_had_claimed(service: Service, tenants: TenantStore) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voice_common.mongo import DURABLE, Database
-from voice_common.store.envelope import Envelope
+from voice_common.store.envelope import Envelope, read_envelope
 from voice_common.store.indexes import ensure_index
 from voice_common.store.tenants import Claim, ClaimKind
 from voice_webhooks.tenancy import claims_of
@@ -74,6 +74,15 @@ class Quarantine:
         """Give an event's body and when it was received, or ``None`` where it is gone."""
         document = await self._quarantine.find_one({"_id": id_}, {"body": 1, "received_at": 1})
         return None if document is None else (document["body"], document["received_at"])
+
+    async def renew_sip_claims(self) -> None:
+        """Give events that older code keeps by SIP addresses without dots the claims that they have now."""
+        bounds = {"$gte": {"kind": str(ClaimKind.NUMBER), "value": "sip"}, "$lt": {"kind": "number", "value": "sip~"}}
+        async for document in self._quarantine.find({"reason": UNCLAIMED, "claims": {"$elemMatch": bounds}}):
+            envelope = read_envelope(document["body"], received_at=document["received_at"])
+            renewed = [_claim_document(claim) for claim in claims_of(envelope)]
+            if renewed != document["claims"]:
+                await self._quarantine.update_one({"_id": document["_id"]}, {"$set": {"claims": renewed}})
 
     async def remove(self, ids: Sequence[Mapping[str, str]]) -> None:
         """Remove events that are durable in the event store."""

@@ -45,6 +45,8 @@ class Releaser:
 
     async def look(self) -> int:
         """Release what new claims concern, and what can be of the next chunks; give how many events went."""
+        if self._known_claims is None:
+            await self._quarantine.renew_sip_claims()
         directory = await self._directory.fresh()
         released = await self._release_claimed(directory)
         until = time.monotonic() + _LOOK_AT_MOST_SECONDS

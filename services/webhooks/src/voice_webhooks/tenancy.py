@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from voice_common.numbers import former_number, is_sip
 from voice_common.store.envelope import Envelope, read_id
 from voice_common.store.tenants import Claim, ClaimKind, Directory, Tenant
 from voice_webhooks.contribution.legs import direction_of
@@ -23,7 +24,17 @@ def claims_of(envelope: Envelope) -> list[Claim]:
         (ClaimKind.ASSISTANT, payload.get("assistant_id")),
         (ClaimKind.NUMBER, number),
     )
-    return [Claim.of(kind, value) for kind, said in named if (value := read_id(said)) is not None]
+    found = []
+    for kind, said in named:
+        value = read_id(said)
+        claim = None if value is None else Claim.of(kind, value)
+        if value is None or claim is None:
+            continue
+        found.append(claim)
+        if kind is ClaimKind.NUMBER and is_sip(claim.value):
+            # Claims of SIP addresses that older code stored go on to count.
+            found.append(Claim(kind, former_number(value)))
+    return found
 
 
 def claimant(directory: Directory, claims: Sequence[Claim]) -> Tenant | None:

@@ -9,13 +9,13 @@ is changed: newer and older code run side by side on one store.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from voice_common.mongo import Database, Document, Session, in_transaction
+from voice_common.numbers import is_withheld, normal_number
 from voice_common.store.indexes import ensure_index
 from voice_common.times import now_ms
 
@@ -23,7 +23,6 @@ DIRECTORY_MAX_AGE = 1.0
 """Seconds that a cached directory may be old, counted from the start of its look-up. Commands wait this long."""
 
 _META = "directory"
-_NUMBER_NOISE = re.compile(r"[\s().\-]")
 
 
 class AreaName(StrEnum):
@@ -85,10 +84,18 @@ class Claim:
     value: str
 
     @classmethod
-    def of(cls, kind: ClaimKind, value: str) -> Claim:
-        """Make a claim of a value as a person or a provider writes it (a number may have spaces or dashes)."""
-        text = value.strip()
-        return cls(kind, _NUMBER_NOISE.sub("", text.removeprefix("tel:")) if kind is ClaimKind.NUMBER else text)
+    def of(cls, kind: ClaimKind, value: str) -> Claim | None:
+        """Make a claim of a value as a person or a provider writes it; ``None`` where it names nothing.
+
+        A number may have spaces or dashes; one that is withheld is nobody's.
+        """
+        text = normal_number(value) if kind is ClaimKind.NUMBER else value.strip()
+        return cls(kind, text) if text else None
+
+    @property
+    def can_match(self) -> bool:
+        """Tell whether an event may ever be given to a tenant for this: ``anonymous`` is nobody's number."""
+        return self.kind is not ClaimKind.NUMBER or not is_withheld(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """All that the intake must know of tenants, at one version."""
+    """All that the intake must know of tenants, at one version; `claims` are those that an event can match."""
 
     version: int
     tenants: Mapping[str, Tenant]
@@ -222,7 +229,8 @@ class TenantStore:
             by_tenant: dict[str, list[Claim]] = {}
             async for document in self._claims.find({"_id.kind": {"$in": list(ClaimKind)}}, session=session):
                 claim = _claim_of(document)
-                claims[claim] = document["tenant"]
+                if claim.can_match:
+                    claims[claim] = document["tenant"]
                 by_tenant.setdefault(document["tenant"], []).append(claim)
             tenants = {
                 document["_id"]: _from_document(document, sorted(by_tenant.get(document["_id"], [])))

@@ -37,7 +37,8 @@ from voice_common.store.tenants import (
 )
 from voice_common.times import render_ms
 from voice_gateway.areas import AREAS
-from voice_gateway.commands.values import FOR_EVER, ClaimValue, Limit, PublicKey, Retention
+from voice_gateway.commands.claims import ClaimValue
+from voice_gateway.commands.values import FOR_EVER, Limit, PublicKey, Retention
 from voice_gateway.deletion import SETTLING, count_documents, delete_tenant
 
 T = TypeVar("T")
@@ -50,7 +51,11 @@ _connections = click.option(
 )  # fmt: skip
 _numbers = click.option(
     "--number", "numbers", multiple=True, type=ClaimValue(ClaimKind.NUMBER), metavar="N",
-    help="Phone number that is this tenant's; may be repeated.",
+    help="Phone number (E.164, as in +13125550100) or SIP URI that is this tenant's; may be repeated.",
+)  # fmt: skip
+_region = click.option(
+    "--region", default=None, is_eager=True, metavar="CC",
+    help="Country whose numbers are given without its code, as in US.",
 )  # fmt: skip
 _assistants = click.option(
     "--assistant-id", "assistants", multiple=True, type=ClaimValue(ClaimKind.ASSISTANT), metavar="A",
@@ -88,6 +93,7 @@ def tenant() -> None:
 @click.option("--name", default=None, help="Name for people; the ID without it.")
 @_connections
 @_numbers
+@_region
 @_assistants
 @_keys
 @_limits
@@ -100,6 +106,7 @@ def create(  # noqa: PLR0913 - a command's options
     connections: tuple[Claim, ...],
     numbers: tuple[Claim, ...],
     assistants: tuple[Claim, ...],
+    region: str | None,  # noqa: ARG001 - the numbers are read by it
     keys: tuple[str, ...],
     limits: tuple[tuple[AreaName, int], ...],
     retained: tuple[tuple[RetentionKind, int | None], ...],
@@ -192,6 +199,7 @@ def show(tenant_id: str, *, as_json: bool, data_dir: Path | None) -> None:
 @click.option("--name", default=None, help="New name for people.")
 @_connections
 @_numbers
+@_region
 @_assistants
 @_keys
 @_limits
@@ -208,6 +216,7 @@ def update(  # noqa: PLR0913 - a command's options
     connections: tuple[Claim, ...],
     numbers: tuple[Claim, ...],
     assistants: tuple[Claim, ...],
+    region: str | None,  # noqa: ARG001 - the numbers are read by it
     keys: tuple[str, ...],
     limits: tuple[tuple[AreaName, int], ...],
     retained: tuple[tuple[RetentionKind, int | None], ...],
@@ -298,7 +307,7 @@ def _without(before: Tenant, removed: Iterable[str]) -> Tenant:
     limits: Mapping[AreaName, int] = dict(before.limits)
     keys, claims = before.telnyx_public_keys, before.claims
     for value in removed:
-        spellings = {Claim.of(kind, value) for kind in ClaimKind}
+        spellings = {Claim.of(kind, value) for kind in ClaimKind} | {Claim(kind, value) for kind in ClaimKind}
         if value in limits:
             limits = {area: figure for area, figure in limits.items() if area != value}
         elif value in keys:

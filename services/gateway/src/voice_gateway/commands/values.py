@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from voice_common.store.tenants import AreaName, Claim, ClaimKind, RetentionKind
+from voice_common.store.tenants import AreaName, RetentionKind
 
 FOR_EVER = "forever"
 """How long what is never deleted is kept."""
@@ -73,21 +73,3 @@ class PublicKey(click.ParamType[Any]):
         if len(raw) != 32:  # noqa: PLR2004 - RFC 8032 §5.1.5
             self.fail("A public key is base64 of 32 bytes", param, ctx)
         return base64.b64encode(raw).decode()
-
-
-class ClaimValue(click.ParamType[Any]):
-    """A value that a tenant claims, in normal form."""
-
-    name = "text"
-
-    def __init__(self, kind: ClaimKind) -> None:
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Claim:  # noqa: ANN401 - click's own signature
-        """Give the claim."""
-        if isinstance(value, Claim):
-            return value
-        claim = Claim.of(self._kind, str(value))
-        if not claim.value:
-            self.fail(f"A {self._kind} has at least one character", param, ctx)
-        return claim

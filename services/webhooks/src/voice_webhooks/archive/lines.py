@@ -221,7 +221,7 @@ class _Tenant(_Strict):
                 self.name,
                 {AreaName(area): figure for area, figure in self.limits.items()},
                 tuple(self.telnyx_public_keys),
-                tuple(Claim.of(ClaimKind(claim.kind), claim.value) for claim in self.claims),
+                tuple(Claim(ClaimKind(claim.kind), claim.value) for claim in self.claims),
                 self.created_at,
                 retention={RetentionKind(kind): days for kind, days in self.retention.items()},
             )
