@@ -69,7 +69,8 @@ async def test_a_poison_event_is_shown_with_its_error_and_projected_once_a_servi
         async with running(database, mongo_server.url, signer) as service:
             await poisoned(service)
         (row,) = (await voice.json("events", "list", "acme", "--set-aside"))["events"]
-        assert (row["event"], row["type"], row["error"]) == ("call.poison-1", "call.poison", "ZeroDivisionError()")
+        assert (row["event"], row["type"]) == ("call.poison-1", "call.poison")
+        assert row["error"].startswith("ZeroDivisionError at test_set_aside.py:")
         async with running(database, mongo_server.url, signer):  # a start without a remedy changes nothing
             await until(lambda: database["set_aside"].find_one({"at": {"$gt": row["at"]}}))
     async with running(database, mongo_server.url, signer):

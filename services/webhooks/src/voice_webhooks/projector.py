@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 from voice_common.background import Background
 from voice_common.cancellation import end
 from voice_common.store.events import EventStore
+from voice_common.telemetry.failures import name_of
 from voice_common.telemetry.tally import TALLY
 from voice_common.telemetry.traces import TRACES
 from voice_webhooks.intake import Numbered
@@ -147,7 +148,7 @@ class Projector:
                 await self._give_up_retired()
                 unfinished = await self._ended.step(self._renew)
             except PyMongoError as error:
-                _log.warning("lease not renewed or nothing taken over", error=repr(error))
+                _log.warning("lease not renewed or nothing taken over", error=name_of(error))
             self._measure()
             await asyncio.sleep(0 if unfinished else RENEWAL_SECONDS)
 

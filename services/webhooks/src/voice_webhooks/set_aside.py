@@ -18,6 +18,7 @@ from voice_common.store.conversations import VERSION
 from voice_common.store.events import EVENTS, StoredEvent, event_key
 from voice_common.store.indexes import ensure_index
 from voice_common.store.keys import pages
+from voice_common.telemetry.failures import name_of
 from voice_common.times import now_ms
 from voice_webhooks.projection.states import NewerVersionError
 
@@ -41,7 +42,7 @@ class SetAside:
 
     async def keep(self, event: StoredEvent, error: Exception) -> None:
         """Set an event aside, or write down that it failed again."""
-        fields = {"type": event.type, "error": repr(error), "at": now_ms(), "code": CODE}
+        fields = {"type": event.type, "error": name_of(error), "at": now_ms(), "code": CODE}
         await self._set_aside.update_one(
             {"_id": _key_of(event)}, {"$set": fields, "$unset": {"needs": ""}}, upsert=True
         )

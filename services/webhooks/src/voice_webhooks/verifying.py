@@ -17,6 +17,7 @@ from typing import cast
 
 import structlog
 
+from voice_common.telemetry.failures import name_of
 from voice_common.telemetry.tally import TALLY
 from voice_webhooks import verifier
 from voice_webhooks.telemetry import CHECKED_BESIDE, CHECKED_HERE
@@ -61,7 +62,7 @@ class _Verifier(asyncio.Protocol):
                 self._process = await asyncio.to_thread(subprocess.Popen, command, pass_fds=[theirs.fileno()])
             await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
         except OSError as error:
-            _log.warning("no verifier could be started", error=repr(error))
+            _log.warning("no verifier could be started", error=name_of(error))
             self._left([])
         else:
             if not self.is_ready:  # while this task waited for its turn, it can have said so

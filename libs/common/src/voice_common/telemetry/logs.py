@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
 import orjson
 import structlog
 
+from voice_common.telemetry.failures import ExcInfo, without_reprs, write_safely
+
 
 def _dumps(event: object, **_: object) -> str:
     return orjson.dumps(event, default=str).decode()
+
+
+def _formatted(exc_info: ExcInfo) -> str:
+    output = io.StringIO()
+    write_safely(output, exc_info)
+    return output.getvalue()
 
 
 def configure_logs(service: str, level: str) -> None:
@@ -19,7 +28,7 @@ def configure_logs(service: str, level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_formatted),
         _named(service),
     ]
     structlog.configure(
@@ -31,7 +40,7 @@ def configure_logs(service: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[without_reprs, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=_dumps),

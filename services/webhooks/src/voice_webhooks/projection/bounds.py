@@ -32,6 +32,8 @@ T = TypeVar("T")
 class CallTooLargeError(Exception):
     """A call, or a parked stream, would hold more than `LARGEST_CALL`; the event that would add it is set aside."""
 
+    names_no_value = True
+
 
 def bounded(document: Mapping[str, Any], at_most: int | None = None) -> RawBSONDocument:
     """Give a document as it goes to the store.

@@ -12,6 +12,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from voice_common.faults import reach
 from voice_common.mongo import Database, Session, in_transaction, is_passing
 from voice_common.store.events import StoredEvent
+from voice_common.telemetry.failures import name_of
 from voice_common.times import now_ms
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.apply import Batch
@@ -102,7 +103,7 @@ class Projection:
             await self._halves(events)
             return
         (event,) = events
-        _log.error("event set aside", tenant=event.tenant, event_id=event.event, type=event.type, error=repr(error))
+        _log.error("event set aside", tenant=event.tenant, event_id=event.event, type=event.type, error=name_of(error))
         SET_ASIDE.inc()
         await self._set_aside.keep(event, error)
 

@@ -17,6 +17,8 @@ from voice_webhooks.projection.documents import ALIASES, PARKED, Alias, Parked
 class NotComputableError(Exception):
     """What the events of a call come to can't be told: one of them is, or would be, set aside."""
 
+    names_no_value = True
+
 
 class Recompute:
     """Computes what documents come to; looks at events, and at aliases only to find what may be tied."""
