@@ -52,15 +52,16 @@ def _resolved(fleet: Fleet, target: str) -> str:
 def _on_process(fleet: Fleet, kind: str, target: str) -> Made:
     pid = fleet.units[target].pid
     assert pid is not None
+    if kind.endswith("a verifier"):
+        return _on_verifier(pid, kind)
     with suppress(ProcessLookupError):  # it may just have ended by itself: it is started again all the same
         if kind == "kill":
             os.kill(pid, signal.SIGKILL)
         elif kind == "restart":
             os.kill(pid, signal.SIGTERM)
         elif kind == "kill a worker":
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            if children:
-                os.kill(int(children[0]), signal.SIGKILL)
+            if children := _children(pid):
+                os.kill(children[0], signal.SIGKILL)
         elif kind == "stop":
             os.killpg(pid, signal.SIGSTOP)
 
@@ -70,6 +71,33 @@ def _on_process(fleet: Fleet, kind: str, target: str) -> Made:
                 os.killpg(pid, signal.SIGCONT)
 
     return Made(undo, target)
+
+
+def _on_verifier(pid: int, kind: str) -> Made:
+    """Kill or stop a process that checks signatures beside a worker; there is one once many came at a time.
+
+    The service must serve all the while: nobody waits for it to come back.
+    """
+    verifiers = [verifier for worker in _children(pid) for verifier in _children(worker)]
+    if not verifiers:
+        return Made(_nothing)
+    with suppress(ProcessLookupError):
+        os.kill(verifiers[0], signal.SIGKILL if kind.startswith("kill") else signal.SIGSTOP)
+
+    async def undo() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(verifiers[0], signal.SIGCONT)
+
+    return Made(undo if kind.startswith("stop") else _nothing)
+
+
+def _children(pid: int) -> list[int]:
+    """Give the processes that any thread of a process has started: those that it has not reaped."""
+    found = []
+    for told in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(child) for child in told.read_text().split()]
+    return found
 
 
 async def _on_link(fleet: Fleet, kind: str, target: str) -> Made:

@@ -9,7 +9,8 @@ SERVICES = ("gateway", "webhooks", "analytics", "analytics-worker", "recordings"
 _PROCESS = ("kill", "kill a worker", "stop", "restart")
 _LINK = ("cut", "mute", "delay", "reset", "refuse")
 _MENU = ("service", "link", "service", "store", "link", "redis")
-_LASTING = frozenset({"stop", "cut", "mute", "delay", "refuse"})
+_VERIFIER = ("kill a verifier", "stop a verifier")
+_LASTING = frozenset({"stop", "stop a verifier", "cut", "mute", "delay", "refuse"})
 _STEPS_TO_CALM = (4, 5, 6)
 _CALM_SECONDS = 6.0
 """What a calm moment is thought to take; the fault's own seconds and a little for each one's healing come to it."""
@@ -82,7 +83,8 @@ def links(nodes: int) -> list[str]:
 
 def _choices(group: str, nodes: int) -> set[tuple[str, str]]:
     if group == "service":
-        return {(kind, name) for kind in _PROCESS for name in SERVICES if (kind, name) != _ONLY}
+        processes = {(kind, name) for kind in _PROCESS for name in SERVICES if (kind, name) != _ONLY}
+        return processes | {(kind, "webhooks") for kind in _VERIFIER}
     if group == "link":
         between = [name for name in links(nodes) if not name.startswith("all>")]
         to_nodes = ["all>primary", "all>secondary"] if nodes > 1 else []
