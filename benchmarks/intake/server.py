@@ -30,8 +30,9 @@ from voice_webhooks.front import webhook_front
 from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
 from voice_webhooks.intake import Intake, Stored
 from voice_webhooks.key_ring import KeyRing
+from voice_webhooks.news import News
 from voice_webhooks.quarantine import Quarantine
-from voice_webhooks.reception import Reception
+from voice_webhooks.reception import BodyBounds, Reception
 from voice_webhooks.routes import ENDPOINTS
 from voice_webhooks.ties import TieStore
 from voice_webhooks.verifications import VerificationBudget
@@ -81,9 +82,9 @@ async def serve(variant: str, port: int, mongo_url: str, key: str, identity: str
         TieStore(database, [key]),
         intake,  # type: ignore[arg-type] # a peer in its place
         Quarantine(database),
+        News(),
         KeyRing([key], VerificationBudget(), verifying.check),
-        levels=100,
-        largest=1 << 20,
+        bounds=BodyBounds(100, 1 << 20),
     )
     app[LARGEST_BODY] = 1 << 20
     add_endpoints(app, "webhooks", ENDPOINTS)

@@ -28,7 +28,7 @@ POINTS = (
     "projection.begun",
     "projection.written",
     "projection.committed",
-    "release.stored",
+    "storing.stored",
 )
 
 
@@ -89,7 +89,7 @@ async def crash(database: Database, mongo_url: str, fuse: Path, point: str) -> N
     identity = IdentitySigner(private)
     tenants = TenantStore(database)
     await tenants.create_indexes()
-    late = point.startswith("release")
+    late = point == "storing.stored"
     acme = Tenant("acme", "Acme", claims=(Claim(ClaimKind.CONNECTION, "1001"),))
     if not late:
         await tenants.create(acme)

@@ -14,7 +14,7 @@ from webhooks_factories import T0, Signer, event, start_service, until
 
 from voice_common.errors import Unavailable
 from voice_common.mongo import Database, connect
-from voice_common.store.events import StoredEvent
+from voice_common.store.events import EventStore, StoredEvent
 from voice_common.store.tenants import Claim, ClaimKind, Tenant, TenantStore
 from voice_local.servers import start_mongod
 from voice_webhooks.intake import Intake, Numbered, Stored
@@ -48,13 +48,13 @@ async def test_events_that_arrive_while_a_commit_is_under_way_go_as_one_batch(
     intake: Intake, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    insert = Intake._insert
+    insert = EventStore.insert
 
-    async def counted(self: Intake, documents: list[dict[str, Any]]) -> Any:
+    async def counted(self: EventStore, documents: list[dict[str, Any]]) -> Any:
         sizes.append(len(documents))
         return await insert(self, documents)
 
-    monkeypatch.setattr(Intake, "_insert", counted)
+    monkeypatch.setattr(EventStore, "insert", counted)
     intake.start()
     first = asyncio.create_task(intake.submit(one("first")))
     await until(lambda: asyncio.sleep(0, bool(sizes)))
@@ -122,7 +122,7 @@ async def test_an_uncertain_outcome_acknowledges_nobody_and_the_worker_takes_a_n
             if failures:
                 raise failures.pop()
 
-    monkeypatch.setattr(intake, "_events", Collection(intake._events))
+    monkeypatch.setattr(intake._events, "_durable", Collection(intake._events._durable))
     intake.start()
     outcomes = await asyncio.gather(*(intake.submit(one(name)) for name in ("a", "b")), return_exceptions=True)
     uncertain = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]

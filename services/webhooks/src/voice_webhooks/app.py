@@ -28,10 +28,11 @@ from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
 from voice_webhooks.indexes import make_indexes
 from voice_webhooks.intake import Intake
 from voice_webhooks.key_ring import KeyRing
+from voice_webhooks.news import News
 from voice_webhooks.projection.projection import Projection
 from voice_webhooks.projector import Projector
 from voice_webhooks.quarantine import Quarantine
-from voice_webhooks.reception import Reception
+from voice_webhooks.reception import BodyBounds, Reception
 from voice_webhooks.release import LOOK_SECONDS as RELEASE_SECONDS
 from voice_webhooks.release import Releaser
 from voice_webhooks.retention import LOOK_SECONDS as RETENTION_SECONDS
@@ -75,7 +76,8 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         tenants, events, workers = TenantStore(database), EventStore(database), WorkerStore(database)
         quarantine, ties = Quarantine(database), TieStore(database, settings.telnyx_public_keys)
         registration, directory = Registration(workers), CachedDirectory(tenants)
-        projection = Projection(database, directory)
+        news = News()
+        projection = Projection(database, directory, projected=news.projected)
         projector = Projector(projection, events, workers, registration)
         intake = Intake(
             database,
@@ -89,15 +91,15 @@ def create_app(settings: WebhooksSettings) -> web.Application:
             ties,
             intake,
             quarantine,
+            news,
             KeyRing(settings.telnyx_public_keys, VerificationBudget(), verifying.check),
-            levels=settings.webhook_levels,
-            largest=settings.webhook_bytes,
+            bounds=BodyBounds(settings.webhook_levels, settings.webhook_bytes),
         )
         serving, background = Background(app[HEALTH]), Background()
         intake.start(serving)
         projector.start(serving)
         upgrade, retries = Upgrade(database), Retries(SetAside(database), projection.project_again)
-        releaser = Releaser(quarantine, directory, ties, intake, settings.telnyx_public_keys)
+        releaser = Releaser(database, directory, ties, projection, news, settings.telnyx_public_keys)
         indexed = background.keep("indexes", partial(make_indexes, database))
         background.repeat("upgrade", upgrade.look, every=UPGRADE_SECONDS, after=indexed)
         background.repeat("set_aside", retries.look, every=RETRY_SECONDS, after=indexed)

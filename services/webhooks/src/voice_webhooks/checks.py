@@ -20,7 +20,7 @@ INDEXES = {
     "aliases": ("by_id",),
     "parked": ("by_version",),
     "workers": ("by_lease",),
-    "quarantine": ("by_reason", "by_claim"),
+    "quarantine": ("by_reason", "by_claim", "by_tie", "by_session"),
     "claims": ("tenant_1",),
     "set_aside": ("by_need",),
 }

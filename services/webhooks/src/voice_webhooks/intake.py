@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any
 
 import structlog
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from voice_common.background import Background
 from voice_common.deadlines import Deadlines
 from voice_common.errors import Unavailable
 from voice_common.faults import reach
-from voice_common.mongo import DURABLE, Database
+from voice_common.mongo import Database
 from voice_common.store.envelope import Envelope
-from voice_common.store.events import EVENTS, StoredEvent
+from voice_common.store.events import DUPLICATE, EventStore, StoredEvent
 from voice_common.telemetry.traces import TRACES
 from voice_webhooks.contribution.transcripts import is_partial
 from voice_webhooks.telemetry import BATCH_EVENTS, COMMIT_SECONDS, QUEUED_EVENTS
@@ -31,7 +30,6 @@ from voice_webhooks.workers import Registration
 
 _BATCH_EVENTS = 256
 _BATCH_BYTES = 8 * 1024 * 1024
-_DUPLICATE = 11000
 _TICK_SECONDS = 0.05
 ANSWER_SECONDS = 1.2
 """Telnyx may wait for only 2 s, the contract says 1.5 s, and the gateway needs some of it."""
@@ -74,7 +72,7 @@ class Intake:
     def __init__(
         self, database: Database, registration: Registration, committed: Committed, *, max_events: int, max_bytes: int
     ) -> None:
-        self._events = database.get_collection(EVENTS, write_concern=DURABLE)
+        self._events = EventStore(database)
         self._registration = registration
         self._committed = committed
         self._max_events = max_events
@@ -163,7 +161,7 @@ class Intake:
             reach("intake.numbered")
         started = time.perf_counter()
         with TRACES.batch("intake.commit", (event.origin for _, event in numbered)):
-            errors = await self._insert([event.to_document(worker, seq) for seq, event in numbered])
+            errors = await self._events.insert([event.to_document(worker, seq) for seq, event in numbered])
         if __debug__:
             reach("intake.inserted")
         COMMIT_SECONDS.observe(time.perf_counter() - started)
@@ -174,23 +172,10 @@ class Intake:
                 continue
             if place not in errors:
                 outcome.set_result(Stored.ACCEPTED)
-            elif errors[place] == _DUPLICATE:
+            elif errors[place] == DUPLICATE:
                 outcome.set_result(Stored.DUPLICATE)
             else:
                 outcome.set_exception(Unavailable("The event could not be stored"))
-
-    async def _insert(self, documents: list[dict[str, Any]]) -> Mapping[int, int]:
-        """Insert documents; give the error code of each that was refused, by its place.
-
-        A write-concern error is raised: then nothing of the batch is known to be durable, duplicates included.
-        """
-        try:
-            await self._events.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            if error.details["writeConcernErrors"]:
-                raise
-            return {refused["index"]: refused["code"] for refused in error.details["writeErrors"]}
-        return {}
 
 
 def _refuse_overdue(outcome: asyncio.Future[Stored]) -> None:

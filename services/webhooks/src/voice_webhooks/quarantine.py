@@ -6,7 +6,7 @@ A document's key is the verifying key and the body's SHA-256, so a body sent aga
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from voice_webhooks.ties import Named
 
 UNCLAIMED = "no tenant is known for it"
 _QUARANTINE = "quarantine"
+_KINDS = frozenset(ClaimKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Quarantine:
         """Make the indexes by which released events are found; safe to repeat."""
         await ensure_index(self._quarantine, [("reason", 1), ("_id", 1)], name="by_reason")
         await ensure_index(self._quarantine, "claims", name="by_claim")
+        await ensure_index(self._quarantine, "ids", name="by_tie")
+        await ensure_index(self._quarantine, "session", name="by_session")
 
     async def keep(self, body: bytes, key: str, envelope: Envelope | None, reason: str, *, received_at: int) -> bool:
         """Keep a signed body durably; one that is there already stays as it is. Tell whether it is new."""
@@ -70,10 +73,15 @@ class Quarantine:
         chosen = {"claims": {"$in": [_claim_document(claim) for claim in claims]}, "reason": UNCLAIMED}
         return [_held(document) async for document in self._quarantine.find(chosen, {"body": 0}).limit(limit)]
 
-    async def body(self, id_: Mapping[str, str]) -> tuple[bytes, int] | None:
-        """Give an event's body and when it was received, or ``None`` where it is gone."""
-        document = await self._quarantine.find_one({"_id": id_}, {"body": 1, "received_at": 1})
-        return None if document is None else (document["body"], document["received_at"])
+    async def naming(self, ids: Collection[str], sessions: Collection[str], *, limit: int) -> list[Held]:
+        """Give up to `limit` events that wait for a tenant and name one of some ids or sessions."""
+        named = {"$or": [{"ids": {"$in": list(ids)}}, {"session": {"$in": list(sessions)}}], "reason": UNCLAIMED}
+        return [_held(document) async for document in self._quarantine.find(named, {"body": 0}).limit(limit)]
+
+    async def bodies(self, ids: Sequence[Mapping[str, str]]) -> AsyncIterator[tuple[Mapping[str, str], bytes, int]]:
+        """Give each of some events that is still there: its id, its body, and when it was received (ms)."""
+        async for document in self._quarantine.find({"_id": {"$in": list(ids)}}, {"body": 1, "received_at": 1}):
+            yield document["_id"], document["body"], document["received_at"]
 
     async def renew_sip_claims(self) -> None:
         """Give events that older code keeps by SIP addresses without dots the claims that they have now."""
@@ -94,7 +102,8 @@ class Quarantine:
 
 
 def _held(document: Mapping[str, Any]) -> Held:
-    claims = tuple(Claim(ClaimKind(claim["kind"]), claim["value"]) for claim in document["claims"])
+    known = [claim for claim in document["claims"] if claim["kind"] in _KINDS]  # newer code may know more kinds
+    claims = tuple(Claim(ClaimKind(claim["kind"]), claim["value"]) for claim in known)
     named = Named(document["session"], frozenset(document["ids"]), document["_id"]["key"])
     return Held(document["_id"], claims, named)
 

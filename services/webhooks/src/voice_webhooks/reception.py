@@ -17,6 +17,7 @@ from voice_webhooks.content_coding import UnreadableCodingError, decoded
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import ANSWER_SECONDS, Intake, Stored, event_of
 from voice_webhooks.key_ring import KeyRing, Trial
+from voice_webhooks.news import News
 from voice_webhooks.quarantine import UNCLAIMED, Quarantine
 from voice_webhooks.signature import InvalidSignatureError, read_signed
 from voice_webhooks.telemetry import event_counter
@@ -42,6 +43,13 @@ class _Decision(NamedTuple):
 _NOBODY = _Decision("", None)
 
 
+class BodyBounds(NamedTuple):
+    """How many levels a webhook's JSON may be nested, and how many bytes it may have, decoded."""
+
+    levels: int
+    largest: int
+
+
 class InvalidWebhookSignature(Unauthorized):
     """No key that counts made the signature; nothing is stored."""
 
@@ -57,18 +65,18 @@ class Reception:
         ties: TieStore,
         intake: Intake,
         quarantine: Quarantine,
+        news: News,
         keys: KeyRing,
         *,
-        levels: int,
-        largest: int,
+        bounds: BodyBounds,
     ) -> None:
         self._directory = directory
         self._ties = ties
         self._intake = intake
         self._quarantine = quarantine
+        self._news = news
         self._keys = keys
-        self._levels = levels
-        self._largest = largest
+        self._bounds = bounds
 
     async def receive(
         self, body: bytes, signature: str | None, timestamp: str | None, codings: tuple[str, ...] = ()
@@ -89,7 +97,7 @@ class Reception:
         if codings:
             body = await self._decoded(trial, body, codings, received_at)
         try:
-            envelope = read_envelope(body, received_at=received_at, deepest=self._levels)
+            envelope = read_envelope(body, received_at=received_at, deepest=self._bounds.levels)
         except UnreadableEventError as error:
             async with _in_time():
                 await self._keep_unreadable(trial, body, str(error), received_at)
@@ -113,6 +121,7 @@ class Reception:
             raise InvalidWebhookSignature
         if decision.tenant is None:
             await self._quarantine.keep(body, decision.key, envelope, UNCLAIMED, received_at=received_at)
+            self._news.note(envelope)  # what ties it may have come since it was looked for
             return Result.QUARANTINED
         return await self._store(decision.tenant, decision.key, envelope, body, received_at)
 
@@ -143,7 +152,7 @@ class Reception:
         async with _in_time():
             key = await self._verifier(trial)
             try:
-                return decoded(body, codings, largest=self._largest)
+                return decoded(body, codings, largest=self._bounds.largest)
             except UnreadableCodingError as error:
                 await self._quarantine.keep(body, key, None, str(error), received_at=received_at)
                 raise _kept(error) from error

@@ -1,4 +1,10 @@
-"""Releases quarantined events once a tenant is known for them."""
+"""Releases quarantined events once a tenant is known for them.
+
+Two things make one known: a changed directory, and a tie that another event brought. After the first, one process,
+which holds the lease, looks through the whole quarantine in portions; after the second, the process that projected
+the other event looks for what names the same ids. Beside that the holder goes round slowly, for what a crash between
+the steps left. So what waits costs next to nothing, however much it is.
+"""
 
 from __future__ import annotations
 
@@ -6,74 +12,111 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from voice_common.faults import reach
+from voice_common.lease import Lease
+from voice_common.mongo import Database
 from voice_common.store.envelope import read_envelope
-from voice_common.store.tenants import Claim, Directory
+from voice_common.store.events import StoredEvent
 from voice_webhooks.directory import CachedDirectory
-from voice_webhooks.intake import Intake, event_of
+from voice_webhooks.intake import event_of
+from voice_webhooks.news import News
+from voice_webhooks.projection.projection import Projection
 from voice_webhooks.quarantine import Held, Quarantine
+from voice_webhooks.storing import BATCH_BYTES, BATCH_EVENTS, Storing, is_stored
 from voice_webhooks.telemetry import QUARANTINED, RELEASED
 from voice_webhooks.tenancy import claimant, trusted_keys
 from voice_webhooks.ties import TieStore
 
-_CHUNK = 1000
 LOOK_SECONDS = 1.0
+_LEASE_SECONDS = 5.0
+_PORTION = 500
+_AT_REST = 50
+"""Events that the holder looks at in a second while nothing has changed: some milliseconds."""
 _LOOK_AT_MOST_SECONDS = 0.5
+_COUNT_SECONDS = 10.0
 
 
 class Releaser:
-    """Looks through the quarantine all the time, some chunks a second, and at once at what a new claim concerns.
-
-    Several at once do no harm: an event that two release is stored once.
-    """
+    """Looks once a second; several at once do no harm: an event that two release is stored once."""
 
     def __init__(
         self,
-        quarantine: Quarantine,
+        database: Database,
         directory: CachedDirectory,
         ties: TieStore,
-        intake: Intake,
+        projection: Projection,
+        news: News,
         system_keys: Sequence[str],
     ) -> None:
-        self._quarantine = quarantine
+        self._database = database
+        self._quarantine = Quarantine(database)
         self._directory = directory
         self._ties = ties
-        self._intake = intake
+        self._projection = projection
+        self._news = news
         self._system_keys = system_keys
+        self._lease = Lease(database, "quarantine", seconds=_LEASE_SECONDS)
         self._after: Mapping[str, str] | None = None
-        self._known_claims: frozenset[Claim] | None = None
+        self._looked_through = -1
+        """The version of the directory by which all of the quarantine was looked through."""
+        self._beginning: int | None = None
+        self._counted = float("-inf")
 
     async def look(self) -> int:
-        """Release what new claims concern, and what can be of the next chunks; give how many events went."""
-        if self._known_claims is None:
-            await self._quarantine.renew_sip_claims()
-        directory = await self._directory.fresh()
-        released = await self._release_claimed(directory)
-        until = time.monotonic() + _LOOK_AT_MOST_SECONDS
-        while True:
-            chunk = await self._quarantine.unclaimed(after=self._after, limit=_CHUNK)
-            self._after = chunk[-1].id if len(chunk) == _CHUNK else None
-            released += await self._release(chunk, directory)
-            if self._after is None or time.monotonic() > until:
-                break
-        QUARANTINED.set(await self._quarantine.count_unclaimed())
+        """Release what can be now; give how many events went."""
+        released = await self._release_tied()
+        if not await self._lease.held():
+            QUARANTINED.set(0)  # the holder's figure is the one
+            return released
+        released += await self._look_through()
+        if time.monotonic() - self._counted >= _COUNT_SECONDS or released:
+            self._counted = time.monotonic()
+            QUARANTINED.set(await self._quarantine.count_unclaimed())
         return released
 
-    async def _release_claimed(self, directory: Directory) -> int:
-        claims = frozenset(directory.claims)
-        known, self._known_claims = self._known_claims, claims
-        new = claims - known if known is not None else frozenset()
+    async def _release_tied(self) -> int:
+        """Release what names an id or a session of what this process projected or quarantined since the last look."""
+        noted = self._news.take()
+        if not noted.ids and not noted.sessions:
+            return 0
         released = 0
-        while new and (held := await self._quarantine.claimed_by(new, limit=_CHUNK)):
-            went = await self._release(held, directory)
-            released += went
-            if not went:  # all of these are somebody else's, or signed with a key that does not count
-                break
-        return released
+        try:
+            while True:
+                held = await self._quarantine.naming(noted.ids, noted.sessions, limit=_PORTION)
+                went = await self._release(held)
+                released += went
+                if len(held) < _PORTION or not went:
+                    return released
+        except BaseException:
+            self._news.give_back(noted)
+            raise
 
-    async def _release(self, held: Sequence[Held], directory: Directory) -> int:
+    async def _look_through(self) -> int:
+        """Go on through the quarantine: all of it after a change, else a little."""
+        version = (await self._directory.fresh()).version
+        if self._looked_through < 0 and self._beginning is None:
+            await self._quarantine.renew_sip_claims()
+        released, until = 0, time.monotonic() + _LOOK_AT_MOST_SECONDS
+        while True:
+            changed = version != self._looked_through
+            if changed and self._beginning != version:  # from the first one, by this version
+                self._beginning, self._after = version, None
+            limit = _PORTION if changed else _AT_REST
+            portion = await self._quarantine.unclaimed(after=self._after, limit=limit)
+            self._after = portion[-1].id if len(portion) == limit else None
+            released += await self._release(portion)
+            if changed and self._after is None:
+                self._looked_through, self._beginning = version, None
+            if not changed or self._after is None or time.monotonic() > until:
+                return released
+            await asyncio.sleep(0)
+
+    async def _release(self, held: Sequence[Held]) -> int:
+        """Release those of a portion for which a tenant is known by the directory of now."""
+        if not held:
+            return 0
+        directory = await self._directory.fresh()
         tied = await self._ties.tenants_of([event.named for event in held], directory)
-        going = []
+        tenants: dict[tuple[str, ...], tuple[str, str]] = {}
         for event, tied_to in zip(held, tied, strict=True):
             tenant = claimant(directory, event.claims)
             if tenant is None:
@@ -82,19 +125,29 @@ class Releaser:
                 counts = event.named.key in trusted_keys(tenant, self._system_keys)
                 tenant_id = tenant.id if counts else None
             if tenant_id is not None:
-                going.append(self._let_go(event, tenant_id))
-        await asyncio.gather(*going)
-        RELEASED.inc(len(going))
-        return len(going)
+                tenants[tuple(event.id.values())] = (tenant_id, event.named.key)
+        if tenants:
+            await self._let_go([event.id for event in held if tuple(event.id.values()) in tenants], tenants)
+        return len(tenants)
 
-    async def _let_go(self, held: Held, tenant: str) -> None:
-        """Store one event as its tenant's, then remove it: a crash in between leaves it in both, stored once."""
-        kept = await self._quarantine.body(held.id)
-        if kept is None:
-            return
-        body, received_at = kept
-        envelope = read_envelope(body, received_at=received_at)
-        await self._intake.submit(event_of(tenant, envelope, held.named.key, body, received_at=received_at))
-        if __debug__:
-            reach("release.stored")
-        await self._quarantine.remove([held.id])
+    async def _let_go(
+        self, ids: Sequence[Mapping[str, str]], tenants: Mapping[tuple[str, ...], tuple[str, str]]
+    ) -> None:
+        """Store events as their tenants', then remove them: a crash in between leaves them in both, stored once."""
+        batch: list[tuple[Mapping[str, str], StoredEvent]] = []
+        async with Storing(self._database, self._projection) as storing:
+            async for id_, body, received_at in self._quarantine.bodies(ids):
+                tenant, key = tenants[tuple(id_.values())]
+                envelope = read_envelope(body, received_at=received_at)
+                batch.append((id_, event_of(tenant, envelope, key, body, received_at=received_at)))
+                if len(batch) >= BATCH_EVENTS or sum(len(event.body) for _, event in batch) >= BATCH_BYTES:
+                    await self._store(storing, batch)
+                    batch = []
+            if batch:
+                await self._store(storing, batch)
+
+    async def _store(self, storing: Storing, batch: Sequence[tuple[Mapping[str, str], StoredEvent]]) -> None:
+        outcomes = await storing.store([event for _, event in batch])
+        stored = [id_ for (id_, _), outcome in zip(batch, outcomes, strict=True) if is_stored(outcome)]
+        await self._quarantine.remove(stored)
+        RELEASED.inc(len(stored))

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.trace import SpanContext
+from pymongo.errors import BulkWriteError
 
-from voice_common.mongo import Database, Session
+from voice_common.mongo import DURABLE, Database, Session
 from voice_common.store.envelope import Envelope
 from voice_common.store.indexes import ensure_index
 from voice_common.store.keys import pages, within
 
 EVENTS = "events"
+DUPLICATE = 11000
 _READ_BYTES = 8 * 1024 * 1024
 
 
@@ -75,10 +77,24 @@ def event_key(tenant: str, stream: str, event: str) -> dict[str, str]:
 
 
 class EventStore:
-    """Reads of ``events``; only the intake writes."""
+    """The collection ``events``."""
 
     def __init__(self, database: Database) -> None:
         self._events = database[EVENTS]
+        self._durable = database.get_collection(EVENTS, write_concern=DURABLE)
+
+    async def insert(self, documents: list[dict[str, Any]]) -> Mapping[int, int]:
+        """Insert events durably; give the error code of each that was refused, by its place (`DUPLICATE`: it is there).
+
+        A write-concern error is raised: then nothing of the batch is known to be durable, duplicates included.
+        """
+        try:
+            await self._durable.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:
+                raise
+            return {refused["index"]: refused["code"] for refused in error.details["writeErrors"]}
+        return {}
 
     async def create_indexes(self) -> None:
         """Make the indexes by which a worker's events are read in their order, and old partials found.

@@ -1,6 +1,5 @@
 """Stores the lines of an export again: durably, each once, and projected like what the intake stores.
 
-This process is a worker like any other: what it stored and did not project, because it ended, another one projects.
 Whoever ran it before does no harm: what is there already is skipped, so a restore that was interrupted is repeated.
 """
 
@@ -10,21 +9,16 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from pymongo.errors import BulkWriteError
-
 from voice_common.mongo import DURABLE, Database
-from voice_common.store.events import EVENTS, StoredEvent
+from voice_common.store.events import DUPLICATE, StoredEvent
 from voice_common.store.tenants import DIRECTORY_MAX_AGE, ClaimTakenError, Tenant, TenantExistsError, TenantStore
 from voice_webhooks.archive.lines import BadLineError, Line, Quarantined, TokenLine, read_line
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.projection.projection import Projection
 from voice_webhooks.quarantine import Quarantine
-from voice_webhooks.workers import Registration, WorkerStore
+from voice_webhooks.storing import BATCH_BYTES, BATCH_EVENTS, Storing
 
-_BATCH_EVENTS = 256
-_BATCH_BYTES = 8 * 1024 * 1024
 _REPORTED = 1000
-_DUPLICATE = 11000
 Numbered = tuple[int, StoredEvent]
 
 
@@ -52,13 +46,10 @@ class Restore:
 
     def __init__(self, database: Database, *, progress: Callable[[Restored], None]) -> None:
         self._database = database
-        self._events = database.get_collection(EVENTS, write_concern=DURABLE)
         self._tokens = database.get_collection("api_tokens", write_concern=DURABLE)
         self._tenants = TenantStore(database)
         self._quarantine = Quarantine(database)
-        self._workers = WorkerStore(database)
-        self._registration = Registration(self._workers)
-        self._projection = Projection(database, CachedDirectory(self._tenants))
+        self._storing = Storing(database, Projection(database, CachedDirectory(self._tenants)))
         self._progress = progress
         self._known: set[str] = set()
         self._batch: list[Numbered] = []
@@ -67,18 +58,12 @@ class Restore:
 
     async def run(self, lines: Iterable[tuple[int, bytes]]) -> Restored:
         """Store all lines, given with their numbers; raises what the store raises, and then can be repeated."""
-        try:
+        async with self._storing:
             for number, text in lines:
                 await self._take(number, text)
             await self._store_batch()
             if self.result.tenants:
                 await asyncio.sleep(DIRECTORY_MAX_AGE)  # until no service knows less than this
-            if self._registration.id and self._registration.is_certain:
-                await self._workers.forget(self._registration.id)  # all of it is projected
-        finally:
-            self._registration.retire()
-            for worker in self._registration.retired:
-                await self._workers.end(worker)  # whatever is left, another worker projects at once
         return self.result
 
     async def _take(self, number: int, text: bytes) -> None:
@@ -88,7 +73,7 @@ class Restore:
             await self._keep(number, read_line(text))
         except BadLineError as error:
             self.result.refuse(number, str(error))
-        if len(self._batch) >= _BATCH_EVENTS or self._bytes >= _BATCH_BYTES:
+        if len(self._batch) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES:
             await self._store_batch()
 
     async def _keep(self, number: int, line: Line) -> None:
@@ -140,34 +125,12 @@ class Restore:
     async def _store_batch(self) -> None:
         batch, self._batch, self._bytes = self._batch, [], 0
         if batch:
-            while not self._registration.is_certain:
-                await self._registration.renew(0)
-            worker, first = self._registration.id, self._registration.next_numbers(len(batch))
-            refused = await self._insert([event.to_document(worker, first + n) for n, (_, event) in enumerate(batch)])
-            new = []
-            for place, (number, event) in enumerate(batch):
-                if place not in refused:
-                    new.append(event)
-                elif refused[place] == _DUPLICATE:
+            outcomes = await self._storing.store([event for _, event in batch])
+            for (number, _), refused in zip(batch, outcomes, strict=True):
+                if refused is None:
+                    self.result.events += 1
+                elif refused == DUPLICATE:
                     self.result.skipped += 1
                 else:
-                    self.result.refuse(number, f"MongoDB refused the event (code {refused[place]})")
-            if new:
-                await self._projection.project(new)
-            if self._registration.id == worker:
-                await self._registration.renew(first + len(batch) - 1)
-            self.result.events += len(new)
+                    self.result.refuse(number, f"MongoDB refused the event (code {refused})")
         self._progress(self.result)
-
-    async def _insert(self, documents: list[dict[str, object]]) -> dict[int, int]:
-        """Insert events durably; give the error code of each that was refused, by its place.
-
-        A write-concern error is raised: then nothing of the batch is known to be durable.
-        """
-        try:
-            await self._events.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            if error.details["writeConcernErrors"]:
-                raise
-            return {each["index"]: each["code"] for each in error.details["writeErrors"]}
-        return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
@@ -33,13 +33,21 @@ class Projection:
     """Turns stored events into read models; safe to repeat, in any order, by any number of processes.
 
     With `replaces_newer` documents that newer code made are made again by this code, as a rebuild after a rollback
-    is told to; else what is of them is left to newer code.
+    is told to; else what is of them is left to newer code. `projected` is told of each batch that was applied.
     """
 
-    def __init__(self, database: Database, directory: CachedDirectory, *, replaces_newer: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: CachedDirectory,
+        *,
+        replaces_newer: bool = False,
+        projected: Callable[[Sequence[StoredEvent]], None] | None = None,
+    ) -> None:
         self._database = database
         self._directory = directory
         self.replaces_newer = replaces_newer
+        self._projected = projected
         self._set_aside = SetAside(database)
         self._name = uuid.uuid4().hex
         self._batches = itertools.count()
@@ -64,6 +72,8 @@ class Projection:
                 await self._apart(events, error)
         else:
             PROJECTED.inc(len(events))
+            if self._projected is not None:
+                self._projected(events)
 
     async def project_again(self, events: Sequence[StoredEvent]) -> None:
         """Apply events that may have been set aside; those that can be applied now are not aside any more."""
