@@ -45,6 +45,7 @@ def voice(mongo_server: Server, database: Database, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tenants, "DIRECTORY_MAX_AGE", 0.0)
     monkeypatch.setattr(deletion, "DIRECTORY_MAX_AGE", 0.0)
     monkeypatch.setattr(deletion, "MAX_AGE", 0.0)
+    monkeypatch.setattr(deletion, "LONGEST_WRITE", 0.0)
     return Voice({"VOICE_MONGO_URL": mongo_server.url, "VOICE_MONGO_DATABASE": database.name})
 
 
@@ -186,6 +187,26 @@ async def test_deleting_a_tenant_deletes_its_data_and_frees_its_id(
     assert again["connection_ids"] == ["1"]
     assert (await gateway.get(OVERVIEW, token)).status == 401
     assert await voice.json("token", "list", "acme") == []
+
+
+async def test_what_is_written_behind_a_deletions_sweep_is_gone_before_the_id_is_free(
+    voice: Voice, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await voice("tenant", "create", "acme")
+    for name in COLLECTIONS:
+        await database[name].insert_one({"_id": {"tenant": "acme", "n": 1}})
+    delete_batches, late = deletion._delete_batches, list(COLLECTIONS)
+
+    async def and_then_the_last_write(database: Database, name: str, tenant: str, progress: Any) -> int:
+        deleted = await delete_batches(database, name, tenant, progress)
+        if not deleted and name == COLLECTIONS[-1]:  # nothing is found any more: the sweep is over
+            while late:
+                await database[late.pop()].insert_one({"_id": {"tenant": "acme", "n": 2}})
+        return deleted
+
+    monkeypatch.setattr(deletion, "_delete_batches", and_then_the_last_write)
+    assert (await voice.json("tenant", "delete", "acme"))["documents"] == 2 * len(COLLECTIONS)
+    assert [name for name in COLLECTIONS if await database[name].find_one({"_id.tenant": "acme"})] == []
 
 
 async def test_a_deletion_that_was_interrupted_keeps_the_id_and_can_be_repeated(
