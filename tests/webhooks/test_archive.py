@@ -16,6 +16,7 @@ from voice_common.store.tenants import TenantStore
 from voice_local.servers import Server
 from voice_webhooks.archive import restore
 from voice_webhooks.projection.projection import Projection
+from voice_webhooks.quarantine import Quarantine
 from voice_webhooks.workers import WorkerStore
 
 MODELS = ("conversations", "parked", "aliases")
@@ -106,6 +107,20 @@ async def test_an_export_brings_everything_back_document_for_document(
     assert (again["events"], again["skipped"], again["bad"]) == (0, 34, 0)
     assert await contents(database) == before
     assert json.loads((await voice("events", "export", "--with-tenants", "--json")).stdout)["events"] == 30
+
+
+async def test_the_reason_of_a_quarantined_body_travels_with_it(
+    database: Database, voice: Voice, tmp_path: Path
+) -> None:
+    """A body that only this reason keeps from being projected must not wait for a tenant where it is imported."""
+    body = body_of(event("call.initiated", connection_id="9", call_session_id="deep"))
+    await Quarantine(database).keep(body, Signer().public_key, None, "its JSON is nested too deep", received_at=T0)
+    before = await contents(database)
+    file = tmp_path / "all.ndjson"
+    await voice.json("events", "export", str(file), "--with-tenants")
+    await wipe(database)
+    assert (await voice.json("events", "import", str(file)))["quarantined"] == 1
+    assert await contents(database) == before
 
 
 async def test_a_bad_line_is_told_by_its_number_and_the_others_are_stored(

@@ -2,7 +2,7 @@
 
 ``event``: tenant, stream, event, type, occurred_at, received_at, key (that verified it), and the body's bytes as they
 were received: ``body`` where they are UTF-8, else ``body_base64``. ``tenant``: with its claims; ``token``: its SHA-256,
-never its text; ``quarantined``: a signed body that no tenant has. Times are RFC 3339 in UTC.
+never its text; ``quarantined``: a signed body that no tenant has, and the reason. Times are RFC 3339 in UTC.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ def quarantined_line(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": "quarantined",
         "key": document["_id"]["key"],
+        "reason": document["reason"],
         "received_at": render_ms(document["received_at"]),
         **_body_fields(document["body"]),
     }
@@ -246,10 +247,14 @@ class _Token(_Strict):
 class _Quarantined(_Body):
     kind: Literal["quarantined"]
     key: Ed25519Key
+    reason: str | None = None  # older exports have none
     received_at: _Moment
 
     def line(self) -> Quarantined:
         body = self.bytes()
+        if self.reason is not None and self.reason != UNCLAIMED:
+            # Refused for more than its envelope tells, such as its nesting: read as unclaimed it would be released.
+            return Quarantined(self.key, self.reason, self.received_at, body, None)
         try:
             envelope = read_envelope(body, received_at=self.received_at)
         except UnreadableEventError as error:
