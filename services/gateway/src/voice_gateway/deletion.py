@@ -20,6 +20,7 @@ COLLECTIONS = (
     "rollups",
     "dirty_hours",
     "horizons",
+    "claim_uses",
 )
 """What holds a tenant's data; every key there begins with the tenant."""
 

@@ -22,6 +22,7 @@ from voice_common.web.callers import IDENTITY_VERIFIER
 from voice_common.web.health import HEALTH
 from voice_common.web.openapi import add_endpoints
 from voice_common.web.runner import ServiceRunner
+from voice_webhooks.claim_watch import WATCH_SECONDS, ClaimWatch
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.front import webhook_front
 from voice_webhooks.handlers import LARGEST_BODY, RECEPTION, VERIFYING
@@ -77,7 +78,8 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         quarantine, ties = Quarantine(database), TieStore(database, settings.telnyx_public_keys)
         registration, directory = Registration(workers), CachedDirectory(tenants)
         news = News()
-        projection = Projection(database, directory, projected=news.projected)
+        watch = ClaimWatch(database, directory)
+        projection = Projection(database, directory, projected=(news.projected, watch.projected))
         projector = Projector(projection, events, workers, registration)
         intake = Intake(
             database,
@@ -104,6 +106,7 @@ def create_app(settings: WebhooksSettings) -> web.Application:
         background.repeat("upgrade", upgrade.look, every=UPGRADE_SECONDS, after=indexed)
         background.repeat("set_aside", retries.look, every=RETRY_SECONDS, after=indexed)
         background.repeat("retention", Retention(database).look, every=RETENTION_SECONDS, after=indexed)
+        background.repeat("claims", watch.look, every=WATCH_SECONDS, after=indexed)
         background.repeat("quarantine", releaser.look, every=RELEASE_SECONDS, after=indexed)
         yield
         await background.end()

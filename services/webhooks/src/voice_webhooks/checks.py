@@ -7,6 +7,7 @@ import os
 from voice_common.doctor.findings import Check, Finding, Surroundings, failed, ok, warning
 from voice_common.doctor.indexes import index_check
 from voice_common.doctor.settings import settings_check
+from voice_common.store.claim_uses import SILENT_DAYS, ClaimUses, described
 from voice_common.store.conversations import VERSION
 from voice_common.store.events import EVENTS
 from voice_common.times import now_ms, render_ms
@@ -87,6 +88,18 @@ async def _quarantine(surroundings: Surroundings) -> Finding:
     )
 
 
+async def _claims(surroundings: Surroundings) -> Finding:
+    silent = await ClaimUses(surroundings.database).silent(now=now_ms())
+    if not silent:
+        return ok(f"each that was watched for {SILENT_DAYS} days has matched something")
+    named = "; ".join(f"{one.tenant}: {described(one)}" for one in silent[:_NAMED])
+    more = f" and {len(silent) - _NAMED} others" if len(silent) > _NAMED else ""
+    return warning(
+        f"{len(silent)} have matched nothing for {SILENT_DAYS} days: {named}{more}",
+        "claim the number as Telnyx sends it: voice tenant update ID --number N --remove OLD",
+    )
+
+
 async def _set_aside(surroundings: Surroundings) -> Finding:
     set_aside = surroundings.database["set_aside"]
     left = await set_aside.count_documents({"needs": {"$gt": VERSION}}, limit=_COUNTED)
@@ -116,5 +129,6 @@ CHECKS = (
     index_check("webhooks", INDEXES),
     Check("projection", _projection),
     Check("quarantine", _quarantine),
+    Check("claims", _claims),
     Check("events set aside", _set_aside),
 )

@@ -27,6 +27,7 @@ class Rights(NamedTuple):
 COLLECTIONS: Mapping[str, Rights] = {
     "tenants": Rights(gateway="r", webhooks="r", analytics="r"),
     "claims": Rights(webhooks="r"),
+    "claim_uses": Rights(webhooks="riud"),
     "api_tokens": Rights(gateway="r"),
     "meta": Rights(gateway="r", webhooks="r"),
     "events": Rights(webhooks="ridx"),

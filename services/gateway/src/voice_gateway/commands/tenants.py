@@ -22,6 +22,7 @@ from voice_common.cli import (
 )
 from voice_common.ids import is_tenant_id
 from voice_common.mongo import Database
+from voice_common.store.claim_uses import SILENT_DAYS, ClaimUses, SilentClaim, described
 from voice_common.store.tenants import (
     DEFAULT_RETENTION,
     DIRECTORY_MAX_AGE,
@@ -35,7 +36,7 @@ from voice_common.store.tenants import (
     TenantStore,
     UnknownTenantError,
 )
-from voice_common.times import render_ms
+from voice_common.times import now_ms, render_ms
 from voice_gateway.areas import AREAS
 from voice_gateway.commands.claims import ClaimValue
 from voice_gateway.commands.values import FOR_EVER, Limit, PublicKey, Retention
@@ -188,10 +189,21 @@ def show(tenant_id: str, *, as_json: bool, data_dir: Path | None) -> None:
       voice tenant show acme
     """  # noqa: D301 - click's mark for lines that stay as they are
 
-    async def work(database: Database) -> Tenant:
-        return await TenantStore(database).get(tenant_id)
+    async def work(database: Database) -> tuple[Tenant, list[SilentClaim]]:
+        found = await TenantStore(database).get(tenant_id)
+        return found, await ClaimUses(database).silent(now=now_ms(), tenant=tenant_id)
 
-    _print(_run(data_dir, tenant_id, work), as_json=as_json)
+    found, silent = _run(data_dir, tenant_id, work)
+    if as_json:
+        named = [
+            {"kind": str(one.claim.kind), "value": one.claim.value, "look_alikes": list(one.look_alikes)}
+            for one in silent
+        ]
+        print_json({**_shown(found), "silent_claims": named})
+        return
+    _print(found, as_json=False)
+    for one in silent:
+        click.echo(f"Has matched nothing for {SILENT_DAYS} days: {described(one)}", err=True)
 
 
 @tenant.command()

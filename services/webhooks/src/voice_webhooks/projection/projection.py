@@ -33,7 +33,7 @@ class Projection:
     """Turns stored events into read models; safe to repeat, in any order, by any number of processes.
 
     With `replaces_newer` documents that newer code made are made again by this code, as a rebuild after a rollback
-    is told to; else what is of them is left to newer code. `projected` is told of each batch that was applied.
+    is told to; else what is of them is left to newer code. `projected` are told of each batch that was applied.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Projection:
         directory: CachedDirectory,
         *,
         replaces_newer: bool = False,
-        projected: Callable[[Sequence[StoredEvent]], None] | None = None,
+        projected: Sequence[Callable[[Sequence[StoredEvent]], None]] = (),
     ) -> None:
         self._database = database
         self._directory = directory
@@ -72,8 +72,8 @@ class Projection:
                 await self._apart(events, error)
         else:
             PROJECTED.inc(len(events))
-            if self._projected is not None:
-                self._projected(events)
+            for tell in self._projected:
+                tell(events)
 
     async def project_again(self, events: Sequence[StoredEvent]) -> None:
         """Apply events that may have been set aside; those that can be applied now are not aside any more."""
