@@ -246,3 +246,24 @@ async def test_an_event_of_a_claim_of_a_kind_that_only_newer_code_knows_is_looke
     await database["quarantine"].update_many({}, {"$push": {"claims": {"kind": "sip_trunk", "value": "t"}}})
     (held,) = await quarantine.unclaimed(after=None, limit=10)
     assert [claim.value for claim in held.claims] == ["9000"]
+
+
+async def test_a_directory_that_changes_all_the_time_keeps_no_event_from_its_turn(
+    database: Database, tenants: TenantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voice_webhooks import release  # noqa: PLC0415
+
+    monkeypatch.setattr(release, "_PORTION", 5)
+    monkeypatch.setattr(release, "_LOOK_AT_MOST_SECONDS", -1.0)
+    key, other, directory = Signer().public_key, Signer().public_key, CachedDirectory(tenants)
+    quarantine = await keep_many(database, key, 20)
+    claims = tuple(claim for number in range(20) for claim in connection(f"9{number:03}"))
+    late = await tenants.create(Tenant("late", "Late", claims=claims, telnyx_public_keys=(other,)))
+    releaser = Releaser(database, directory, TieStore(database, [key]), Projection(database, directory), News(), [key])
+    await releaser.look()
+    await tenants.replace(dataclasses.replace(late, telnyx_public_keys=(other, key)))  # no claim is new by that
+    for turn in range(10):
+        await releaser.look()
+        await tenants.create(Tenant(f"t{turn}", "T"))
+    assert await quarantine.count_unclaimed() == 0
+    await directory.close()

@@ -68,15 +68,23 @@ class Quarantine:
         found = self._quarantine.find(chosen, {"body": 0}).sort("_id", 1).limit(limit)
         return [_held(document) async for document in found]
 
-    async def claimed_by(self, claims: Collection[Claim], *, limit: int) -> list[Held]:
-        """Give up to `limit` events that wait for one of `claims`."""
-        chosen = {"claims": {"$in": [_claim_document(claim) for claim in claims]}, "reason": UNCLAIMED}
-        return [_held(document) async for document in self._quarantine.find(chosen, {"body": 0}).limit(limit)]
+    async def claimed_by(
+        self, claims: Collection[Claim], *, after: Mapping[str, str] | None = None, limit: int
+    ) -> list[Held]:
+        """Give up to `limit` events that wait for one of `claims`, by id, from the one after `after`."""
+        return await self._page({"claims": {"$in": [_claim_document(claim) for claim in claims]}}, after, limit)
 
-    async def naming(self, ids: Collection[str], sessions: Collection[str], *, limit: int) -> list[Held]:
-        """Give up to `limit` events that wait for a tenant and name one of some ids or sessions."""
-        named = {"$or": [{"ids": {"$in": list(ids)}}, {"session": {"$in": list(sessions)}}], "reason": UNCLAIMED}
-        return [_held(document) async for document in self._quarantine.find(named, {"body": 0}).limit(limit)]
+    async def naming(
+        self, ids: Collection[str], sessions: Collection[str], *, after: Mapping[str, str] | None = None, limit: int
+    ) -> list[Held]:
+        """Give up to `limit` events that wait for a tenant and name one of some ids or sessions, as `claimed_by`."""
+        named = [{"ids": {"$in": list(ids)}}, {"session": {"$in": list(sessions)}}]
+        return await self._page({"$or": named}, after, limit)
+
+    async def _page(self, chosen: dict[str, Any], after: Mapping[str, str] | None, limit: int) -> list[Held]:
+        beyond = {} if after is None else {"_id": {"$gt": after}}
+        found = self._quarantine.find({**chosen, **beyond, "reason": UNCLAIMED}, {"body": 0})
+        return [_held(document) async for document in found.sort("_id", 1).limit(limit)]
 
     async def bodies(self, ids: Sequence[Mapping[str, str]]) -> AsyncIterator[tuple[Mapping[str, str], bytes, int]]:
         """Give each of some events that is still there: its id, its body, and when it was received (ms)."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from voice_common.lease import Lease
 from voice_common.mongo import Database
 from voice_common.store.envelope import read_envelope
 from voice_common.store.events import StoredEvent
+from voice_common.store.tenants import Claim, Directory
 from voice_webhooks.directory import CachedDirectory
 from voice_webhooks.intake import event_of
 from voice_webhooks.news import News
@@ -59,6 +61,8 @@ class Releaser:
         self._looked_through = -1
         """The version of the directory by which all of the quarantine was looked through."""
         self._beginning: int | None = None
+        """The version of the directory as a way through all of it began that is not at its end."""
+        self._known_claims: frozenset[Claim] | None = None
         self._counted = float("-inf")
 
     async def look(self) -> int:
@@ -78,35 +82,49 @@ class Releaser:
         noted = self._news.take()
         if not noted.ids and not noted.sessions:
             return 0
-        released = 0
         try:
-            while True:
-                held = await self._quarantine.naming(noted.ids, noted.sessions, limit=_PORTION)
-                went = await self._release(held)
-                released += went
-                if len(held) < _PORTION or not went:
-                    return released
+            return await self._release_all(partial(self._quarantine.naming, noted.ids, noted.sessions))
         except BaseException:
             self._news.give_back(noted)
             raise
 
-    async def _look_through(self) -> int:
-        """Go on through the quarantine: all of it after a change, else a little."""
-        version = (await self._directory.fresh()).version
-        if self._looked_through < 0 and self._beginning is None:
-            await self._quarantine.renew_sip_claims()
-        released, until = 0, time.monotonic() + _LOOK_AT_MOST_SECONDS
+    async def _release_claimed(self, directory: Directory) -> int:
+        """Release what the claims concern that are new since the last look."""
+        claims = frozenset(directory.claims)
+        known, self._known_claims = self._known_claims, claims
+        new = claims - known if known is not None else frozenset()
+        return await self._release_all(partial(self._quarantine.claimed_by, new)) if new else 0
+
+    async def _release_all(self, page: Callable[..., Awaitable[list[Held]]]) -> int:
+        """Release what can be of all that `page` gives, a portion after the other."""
+        released, after = 0, None
         while True:
-            changed = version != self._looked_through
-            if changed and self._beginning != version:  # from the first one, by this version
-                self._beginning, self._after = version, None
-            limit = _PORTION if changed else _AT_REST
+            held = await page(after=after, limit=_PORTION)
+            released += await self._release(held)
+            if len(held) < _PORTION:
+                return released
+            after = held[-1].id
+
+    async def _look_through(self) -> int:
+        """Go on through the quarantine: all of it after a change, else a little.
+
+        A change while it is gone through is for the next time: who changes something all the time keeps no event
+        from its turn, and what new claims concern is looked for first.
+        """
+        directory = await self._directory.fresh()
+        if self._known_claims is None:
+            await self._quarantine.renew_sip_claims()
+        released, until = await self._release_claimed(directory), time.monotonic() + _LOOK_AT_MOST_SECONDS
+        if self._beginning is None and directory.version != self._looked_through:
+            self._beginning, self._after = directory.version, None
+        while True:
+            limit = _AT_REST if self._beginning is None else _PORTION
             portion = await self._quarantine.unclaimed(after=self._after, limit=limit)
             self._after = portion[-1].id if len(portion) == limit else None
             released += await self._release(portion)
-            if changed and self._after is None:
-                self._looked_through, self._beginning = version, None
-            if not changed or self._after is None or time.monotonic() > until:
+            if self._beginning is not None and self._after is None:
+                self._looked_through, self._beginning = self._beginning, None
+            if self._beginning is None or time.monotonic() > until:
                 return released
             await asyncio.sleep(0)
 
