@@ -126,6 +126,24 @@ async def test_a_services_json_error_passes_and_any_other_is_put_into_words(
         assert (reply.status, reply.json()) == (status, {"error": sentence})
 
 
+async def test_a_header_that_is_not_utf_8_is_no_error_whoever_answers(
+    gateway: Gateway, services: Services, token: str
+) -> None:
+    async def odd(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nX-Name: caf\xe9 \xc3\xa9\r\nContent-Length: 2\r\n\r\n{}")
+        request.transport.close()
+        await asyncio.sleep(0)
+        return web.Response()
+
+    services.recordings.answer = odd
+    for headers in ({}, {"Origin": "https://elsewhere.example"}):  # by the express, and by the application
+        reply = await gateway.get(CONVERSATIONS, token, headers)
+        assert (reply.status, reply.body) == (200, b"{}")
+        assert reply.headers["X-Name"].startswith("caf")
+        assert reply.headers["X-Name"].endswith(" é")
+
+
 def _html(status: int) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(status=status, text="<h1>stack trace</h1>", content_type="text/html")
