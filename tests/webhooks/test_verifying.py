@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,8 +42,12 @@ MANY = 40
 
 def verifiers() -> list[int]:
     """Give the pids of the verifiers of this process that run."""
-    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
-    return [int(pid) for pid in children if verifier.__name__.encode() in _command(pid)]
+    return [int(pid) for pid in children() if verifier.__name__.encode() in _command(pid)]
+
+
+def children() -> set[str]:
+    """Give the pids of all children of this process, those included that ended and were not waited for."""
+    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 def _command(pid: str) -> bytes:
@@ -149,6 +155,51 @@ async def test_one_that_can_not_be_started_is_done_without(beside: Verifying, mo
     for _ in range(3):
         assert await together(beside, mixed) == [check is GOOD for check in mixed]
     assert verifiers() == []
+
+
+async def test_one_that_can_not_be_connected_to_is_ended_and_waited_for(
+    beside: Verifying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, tried = children(), []
+
+    async def refused(*_: object, **__: object) -> None:
+        tried.append(children() - before)
+        raise OSError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_connection", refused)
+    assert all(await together(beside, [GOOD] * MANY))
+
+    async def tried_once() -> bool:
+        return bool(tried)
+
+    await until(tried_once)
+    assert tried[0]  # the process was there
+    await beside.close()
+    assert not any(_command(pid) or pid in children() for started in tried for pid in started)
+
+
+async def test_closing_waits_for_a_verifier_that_was_killed_before(ready: Verifying) -> None:
+    (killed,) = verifiers()
+    loop, go_on = asyncio.get_running_loop(), threading.Event()
+    with ThreadPoolExecutor(1) as only:
+        loop.set_default_executor(only)
+        only.submit(go_on.wait)  # what would wait for the process has to wait
+        ready._beside = False
+        os.kill(killed, signal.SIGKILL)
+
+        async def alone() -> bool:
+            return ready._verifier is None
+
+        await until(alone)
+        closing = asyncio.create_task(ready.close())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        still_waited = not closing.done()
+        go_on.set()
+        await closing
+        assert still_waited
+        assert str(killed) not in children()
+        loop.set_default_executor(ThreadPoolExecutor())
 
 
 @pytest.mark.parametrize("count", [3, MANY])

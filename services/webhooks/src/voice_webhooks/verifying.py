@@ -38,15 +38,22 @@ Waiting = tuple[Check, "asyncio.Future[bool]"]
 class _Verifier(asyncio.Protocol):
     """A verifier and the connection to it, which has one batch under way at most.
 
-    `free` is called when it can take the next one, and `left` with what is unanswered when there is no verifier.
+    `free` is called when it can take the next one, `left` with what is unanswered when there is no verifier, and
+    `reaping` with what is done once a process of it that was killed has been waited for.
     """
 
     _process: subprocess.Popen[bytes]
     _transport: asyncio.Transport
 
-    def __init__(self, free: Callable[[], None], left: Callable[[list[Waiting]], None]) -> None:
+    def __init__(
+        self,
+        free: Callable[[], None],
+        left: Callable[[list[Waiting]], None],
+        reaping: Callable[[asyncio.Future[int]], None],
+    ) -> None:
         self._free = free
         self._left = left
+        self._reaping = reaping
         self._under_way: list[Waiting] = []
         self._results = 0
         self._overdue: asyncio.TimerHandle | None = None
@@ -60,13 +67,21 @@ class _Verifier(asyncio.Protocol):
             with theirs:
                 command = [sys.executable, "-m", verifier.__name__, str(theirs.fileno())]
                 self._process = await asyncio.to_thread(subprocess.Popen, command, pass_fds=[theirs.fileno()])
-            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+            await self._connect(ours)
         except OSError as error:
             _log.warning("no verifier could be started", error=name_of(error))
             self._left([])
         else:
             if not self.is_ready:  # while this task waited for its turn, it can have said so
                 self._expect(_START_SECONDS)
+
+    async def _connect(self, ours: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        except BaseException:
+            ours.close()
+            self._reap()  # it runs, and nobody else will end it
+            raise
 
     @property
     def is_busy(self) -> bool:
@@ -100,9 +115,13 @@ class _Verifier(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         unanswered = self._under_way[self._results :]
         self._end_batch()
-        self._process.kill()
-        asyncio.get_running_loop().run_in_executor(None, self._process.wait)  # it must not stay as a zombie
+        self._reap()
         self._left(unanswered)
+
+    def _reap(self) -> None:
+        """End the process now, and have it waited for: else it would stay as a zombie."""
+        self._process.kill()
+        self._reaping(asyncio.get_running_loop().run_in_executor(None, self._process.wait))
 
     def _expect(self, seconds: float) -> None:
         """Give the verifier up unless it answers in time."""
@@ -127,6 +146,7 @@ class Verifying:
         self._scheduled = False
         self._verifier: _Verifier | None = None
         self._starting: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Future[int]] = set()
         self._not_before = float("-inf")
 
     def check(self, key: bytes, signed: bytes) -> asyncio.Future[bool]:
@@ -140,12 +160,13 @@ class Verifying:
         return outcome
 
     async def close(self) -> None:
-        """End the verifier; what is still to be checked is checked here."""
+        """End the verifier and wait for every one that there was; what is still to be checked is checked here."""
         self._beside = False
         if self._starting is not None:
             await self._starting
         if self._verifier is not None:
             await self._verifier.end()
+        await asyncio.gather(*self._ending)
 
     def _schedule(self) -> None:
         if not self._scheduled and self._waiting:
@@ -186,9 +207,13 @@ class Verifying:
         now = time.monotonic()
         if now >= self._not_before:
             self._not_before = now + _RESTART_SECONDS
-            self._verifier = _Verifier(self._schedule, self._go_on_alone)
+            self._verifier = _Verifier(self._schedule, self._go_on_alone, self._remember)
             # In a context of its own: what is logged of it later is not of the request that happened to be there.
             self._starting = asyncio.create_task(self._verifier.start(), context=Context())
+
+    def _remember(self, ending: asyncio.Future[int]) -> None:
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     def _go_on_alone(self, unanswered: list[Waiting]) -> None:
         if self._beside:
