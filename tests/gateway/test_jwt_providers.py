@@ -10,10 +10,14 @@ import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
-from gateway_factories import OVERVIEW, RunGateway, make_tenant
+from gateway_factories import OVERVIEW, PRIVATE_KEY, RunGateway, make_tenant
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
+from voice_command import Voice
 
 from voice_common.mongo import Database
+from voice_gateway.jwt_failures import KEY as KEY_OF_FAILURE
+from voice_local.servers import Server
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 API = "https://api.example.com"
@@ -147,3 +151,33 @@ async def test_only_scopes_behind_the_set_prefix_count(run_gateway: RunGateway, 
         claims = {"iss": "https://i", "aud": API, "tenant_id": "acme"}
         assert (await gateway.get(OVERVIEW, token_of(claims | {"scope": f"voice/{READ}"}))).status == 200
         assert (await gateway.get(OVERVIEW, token_of(claims | {"scope": f"{READ} other/{READ}"}))).status == 403
+
+
+async def test_the_doctor_says_which_claim_was_looked_for_and_nothing_of_the_token(
+    run_gateway: RunGateway, database: Database, jwks: str, mongo_server: Server, redis_server: Server
+) -> None:
+    await make_tenant(database, "acme")
+    settings = {"jwt_jwks_url": jwks, "jwt_issuer": "https://i", "jwt_tenant_claim": "org.id"}
+    voice = Voice(
+        {
+            "VOICE_MONGO_URL": mongo_server.url,
+            "VOICE_MONGO_DATABASE": database.name,
+            "VOICE_REDIS_URL": redis_server.url,
+            "VOICE_IDENTITY_PRIVATE_KEY": PRIVATE_KEY,
+        }
+    )
+    token = token_of({"iss": "https://i", "aud": API, "org": {"name": "acme"}})
+    async with run_gateway(**settings, jwt_audience=[API]) as gateway:
+        await gateway.until_exact()
+        assert (await gateway.get(OVERVIEW, token)).status == 401
+        deadline = time.monotonic() + 20
+        while True:
+            findings = (await voice.json("doctor", "--service", "gateway"))["findings"]
+            (found,) = (each for each in findings if each["check"] == "JWTs")
+            if "the claim org.id was looked for" in found["message"]:
+                break
+            assert time.monotonic() < deadline, found
+    assert found["outcome"] == "warning"
+    assert token.rpartition(".")[2] not in str(found)
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.delete(KEY_OF_FAILURE)

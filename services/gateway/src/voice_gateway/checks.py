@@ -14,6 +14,8 @@ from voice_common.doctor.clocks import compared
 from voice_common.doctor.findings import Check, Finding, Surroundings, failed, ok, warning
 from voice_common.doctor.indexes import index_check
 from voice_common.doctor.settings import settings_check
+from voice_common.times import render_ms
+from voice_gateway.jwt_failures import KEY, read
 from voice_gateway.settings import GatewaySettings
 
 INDEXES = {"api_tokens": ("by_tenant",)}
@@ -68,6 +70,22 @@ async def _clock(surroundings: Surroundings) -> Finding:
         return failed(str(error), "see the check of Redis")
 
 
+async def _jwts(surroundings: Surroundings) -> Finding:
+    try:
+        async with _connected(surroundings) as redis:
+            refused = read(await redis.get(KEY))
+    except _NoRedisError as error:
+        return failed(str(error), "see the check of Redis")
+    if refused is None:
+        return ok("none was refused for a claim in the last day")
+    return warning(
+        f"the last one that was refused for a claim, at {render_ms(refused.at)}: {refused.reason}; "
+        f"the claim {refused.claim} was looked for",
+        "look into such a token: VOICE_JWT_TENANT_CLAIM, VOICE_JWT_SCOPE_CLAIM, VOICE_JWT_SCOPE_PREFIX, "
+        "VOICE_JWT_ISSUER and VOICE_JWT_AUDIENCE say what is looked for",
+    )
+
+
 @asynccontextmanager
 async def _connected(surroundings: Surroundings) -> AsyncIterator[Redis]:
     """Connect to the local stack's Redis or to that of the settings; raise `_NoRedisError`."""
@@ -92,4 +110,5 @@ CHECKS = (
     Check("Redis", _redis, needs_store=False),
     Check("Redis eviction", _memory, needs_store=False),
     Check("Redis clock", _clock, needs_store=False),
+    Check("JWTs", _jwts, needs_store=False),
 )

@@ -81,6 +81,8 @@ class Gate:
         decision = await self._limiter.check(network_of(address), "failures", FAILURES_PER_MINUTE)
         slowed = not decision.allowed
         audit.authentication_failed(area.name, refusal.reason, address, slowed=slowed, looked_for=refusal.looked_for)
+        if refusal.looked_for is not None:
+            self._limiter.jwt_failures.note(refusal.reason, refusal.looked_for)
         if not decision.allowed:
             raise TooManyRequests(headers={"Retry-After": str(max(1, math.ceil(decision.free_in)))})
 

@@ -13,6 +13,7 @@ from prometheus_client import Counter
 from redis.exceptions import ResponseError
 
 from voice_common.telemetry.tally import TALLY
+from voice_gateway.jwt_failures import JwtFailures
 from voice_gateway.metrics import LIMIT_DECISIONS, LIMITER_DEGRADED
 from voice_gateway.redis_lane import LaneDownError, RedisLane, pack
 from voice_gateway.window import SCRIPT, Decision, LocalWindows
@@ -43,6 +44,8 @@ class Limiter:
         self._commands: dict[tuple[str, str, int], bytes] = {}
         self._refused: dict[tuple[str, str, int], tuple[float, float]] = {}
         self._local = LocalWindows(clock=clock)
+        self.jwt_failures = JwtFailures(self._lane)
+        """Takes note of JWTs that are refused for a claim."""
         LIMITER_DEGRADED.set(1)
 
     @property
