@@ -144,6 +144,25 @@ async def test_a_header_that_is_not_utf_8_is_no_error_whoever_answers(
         assert reply.headers["X-Name"].endswith(" é")
 
 
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize("length", [2, 100_000])
+async def test_a_header_with_a_control_character_is_a_502_whoever_answers(
+    gateway: Gateway, services: Services, token: str, status: int, length: int
+) -> None:
+    async def odd(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        head = f"HTTP/1.1 {status} Odd\r\nContent-Type: application/json\r\nX-Name: a\x01b\r\nContent-Length: {length}"
+        request.transport.write(head.encode() + b"\r\n\r\n" + b"{}".ljust(length))
+        request.transport.close()
+        await asyncio.sleep(0)
+        return web.Response()
+
+    services.recordings.answer = odd
+    for headers in ({}, {"Origin": "https://elsewhere.example"}):  # by the express, and by the application
+        reply = await gateway.get(CONVERSATIONS, token, headers)
+        assert (reply.status, reply.json()) == (502, {"error": "Service failed"})
+
+
 def _html(status: int) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(status=status, text="<h1>stack trace</h1>", content_type="text/html")

@@ -9,6 +9,8 @@ from functools import lru_cache
 
 from multidict import CIMultiDictProxy
 
+from voice_common.errors import BadGateway
+
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -38,6 +40,7 @@ _NOT_GIVEN = _HOP_BY_HOP | {"date", "server", "x-request-id", "content-length", 
 _OWN_PREFIXES = ("x-voice-", "x_voice_", "x-forwarded-")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SPAN = (1 << 64) - 1
 
 Pairs = Iterable[tuple[str, str]]
@@ -62,8 +65,13 @@ def to_service(received: Pairs, connection: str | None) -> list[tuple[str, str]]
 
 
 def to_client(received: Pairs, connection: str | None) -> list[tuple[str, str]]:
-    """Give those headers of a service's answer that the client may see."""
+    """Give those headers of a service's answer that the client may see.
+
+    Raises `BadGateway` where one holds a control character, which aiohttp's parser of answers lets in (RFC 9110 §5.5).
+    """
     kept = [pair for pair in received if _is_given(pair[0])]
+    if not (values := "".join([value for _, value in kept])).isprintable() and _CONTROL.search(values):
+        raise BadGateway
     return kept if connection is None else _without(kept, _named(connection))
 
 
