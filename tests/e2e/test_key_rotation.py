@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -179,6 +180,7 @@ def _pem(*keys: ed25519.Ed25519PrivateKey) -> str:
 def _jwt(key: ed25519.Ed25519PrivateKey, kid: str | None = None) -> str:
     scope = "analytics:read conversations:read"
     claims: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "tenant_id": TENANT, "scope": scope}
+    claims["jti"] = uuid.uuid4().hex  # else two of one second are one, which is remembered for up to 4 s
     return jwt.encode(
         claims | {"exp": int(time.time()) + 600}, key, algorithm="EdDSA", headers={"kid": kid} if kid else {}
     )
