@@ -32,7 +32,7 @@ LOOK_SECONDS = 1.0
 _LEASE_SECONDS = 5.0
 _PORTION = 500
 _AT_REST = 50
-"""Events that the holder looks at in a second while nothing has changed: some milliseconds."""
+"""Events that the holder looks at in a second while nothing has changed."""
 _LOOK_AT_MOST_SECONDS = 0.5
 _COUNT_SECONDS = 10.0
 

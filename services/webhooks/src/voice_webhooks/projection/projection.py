@@ -99,8 +99,8 @@ class Projection:
         if not left and len(events) > 1:
             await self._halves(events)
             return
+        rest = [event for event in events if (event.tenant, event.stream) not in error.streams] if left else []
         left = left or list(events)
-        rest = [event for event in events if event not in left]
         _log.warning("events left to newer code", events=len(left), version=error.version)
         LEFT_TO_NEWER.inc(len(left))
         await self._set_aside.leave(left, error)
